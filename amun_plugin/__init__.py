@@ -1,0 +1,1 @@
+"""Nearest adversarial examples, and AMUN, the unlearning method that stands on them."""

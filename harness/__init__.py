@@ -1,0 +1,61 @@
+"""The public API: what a plugin may import from the harness."""
+
+from harness.data import Augmentation, Data, join
+from harness.errors import UserError
+from harness.hookspecs import hookimpl
+from harness.specs import (
+    Backbone,
+    ClassFraction,
+    Cost,
+    Dataset,
+    Estimate,
+    Evidence,
+    GivenRows,
+    Labels,
+    Method,
+    Metric,
+    Outputs,
+    Protocol,
+    RandomFraction,
+    Recipe,
+    Replicate,
+    Scenario,
+    Suite,
+    Task,
+    WholeClass,
+)
+from harness.training import Batch, batches, cross_entropy, predict, train
+from harness.version import __version__
+
+__all__ = [
+    "Augmentation",
+    "Backbone",
+    "Batch",
+    "ClassFraction",
+    "Cost",
+    "Data",
+    "Dataset",
+    "Estimate",
+    "Evidence",
+    "GivenRows",
+    "Labels",
+    "Method",
+    "Metric",
+    "Outputs",
+    "Protocol",
+    "RandomFraction",
+    "Recipe",
+    "Replicate",
+    "Scenario",
+    "Suite",
+    "Task",
+    "UserError",
+    "WholeClass",
+    "__version__",
+    "batches",
+    "cross_entropy",
+    "hookimpl",
+    "join",
+    "predict",
+    "train",
+]

@@ -1,0 +1,132 @@
+"""Runs and measurements as JSON lines, and the hash that names what was asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import UserError
+from harness.specs import Cost, Estimate
+
+FINISHED, DIVERGED = "finished", "diverged"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model that was made, and what was asked for it."""
+
+    run_id: str
+    """The hash of what was asked; protocols have no part in it."""
+    scenario: Mapping[str, Any]
+    replicate: Mapping[str, int]
+    method: str
+    config: Mapping[str, Any]
+    draw: int
+    """Which of the K retrained models; 0 for every other method."""
+    source: str
+    """The hash of the method's source; empty for the two references."""
+    status: str
+    circumstances: Mapping[str, Any]
+    """Device, packages, commit, when it finished."""
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One protocol's numbers on one run."""
+
+    run_id: str
+    protocol: str
+    version: int
+    estimates: Mapping[str, Estimate]
+
+
+Line = Run | Measurement
+
+
+def identity(asked: Any) -> str:
+    """The name of what was asked: 20 hexadecimal digits, the same on every machine."""
+    return hashlib.sha256(canonical(asked).encode()).hexdigest()[:20]
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and without spaces; a dataclass also tells its class."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, tuples and mappings as JSON's own types.
+
+    Raises TypeError for a value that has no exact JSON form.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"is": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(plain(item) for item in value)
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    raise TypeError(f"{value!r} of type {type(value).__name__} has no JSON form")
+
+
+def write_line(line: Line) -> str:
+    """One JSON object without a line break."""
+    kind = "run" if isinstance(line, Run) else "measurement"
+    return json.dumps({"kind": kind, **dataclasses.asdict(line)}, sort_keys=True, allow_nan=False)
+
+
+def read_lines(text: str, where: str) -> list[Line]:
+    """The records in a text.
+
+    Raises UserError that names the place and the line of the first one that is none.
+    """
+    lines: list[Line] = []
+    for number, raw in enumerate(text.splitlines(), start=1):
+        if not raw.strip():
+            continue
+        try:
+            lines.append(_read(json.loads(raw)))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(
+                f"{where}, line {number}: not a record ({type(error).__name__}: {error}); "
+                f"restore the file from git, or remove the line"
+            ) from None
+    return lines
+
+
+def _read(fields: dict[str, Any]) -> Line:
+    kind = fields.pop("kind")
+    if kind == "run":
+        return Run(**{**fields, "cost": Cost(**fields["cost"])})
+    if kind == "measurement":
+        estimates = {name: Estimate(**value) for name, value in fields["estimates"].items()}
+        return Measurement(**{**fields, "estimates": estimates})
+    raise ValueError(f"kind must be 'run' or 'measurement'; got {kind!r}")
+
+
+def merge(*sources: Iterable[Line]) -> list[Line]:
+    """All lines, sorted; of two with one identity the later source's stands."""
+    by_key: dict[tuple[str, ...], Line] = {}
+    for source in sources:
+        for line in source:
+            by_key[_key(line)] = line
+    return [by_key[key] for key in sorted(by_key)]
+
+
+def _key(line: Line) -> tuple[str, ...]:
+    if isinstance(line, Run):
+        seed = line.replicate
+        order = f"{seed['seed']:012d}", f"{seed['forget_seed']:012d}", f"{line.draw:06d}"
+        return ("run", line.method, *order, line.run_id)
+    return ("measurement", line.run_id, line.protocol)

@@ -1,0 +1,344 @@
+"""The nouns: frozen descriptions of scenarios, methods, protocols and what passes between them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from harness.data import NO_AUGMENTATION, Augmentation, Data
+
+RANDOM, CLASS, PARTIAL_CLASS, GIVEN = "random", "class", "partial-class", "given"
+KINDS = frozenset({RANDOM, CLASS, PARTIAL_CLASS, GIVEN})
+"""The kinds of forget set; a method names those it is defined for."""
+
+ORIGINAL, RETRAIN = "original", "retrain"
+REFERENCES = (ORIGINAL, RETRAIN)
+"""The two rows that the harness itself supplies in every scenario; they are never ranked."""
+
+RETRAIN_DRAWS = 3
+"""K: retrained models a replicate."""
+
+Stem = Literal["own", "small"]
+Schedule = Literal["one-cycle", "constant"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the original and the retrained models are trained: SGD with momentum."""
+
+    epochs: int
+    lr: float
+    """The peak of the one-cycle schedule."""
+    batch: int = 64
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Schedule = "one-cycle"
+    augmentation: Augmentation = field(default=NO_AUGMENTATION)
+
+
+@dataclass(frozen=True)
+class RandomFraction:
+    """Forget a share of the train set, drawn uniformly and anew for each replicate."""
+
+    fraction: float
+    kind: ClassVar[str] = RANDOM
+
+    def __post_init__(self) -> None:
+        _check_share("fraction", self.fraction)
+
+    def __str__(self) -> str:
+        return f"random {self.fraction:.0%}"
+
+
+@dataclass(frozen=True)
+class WholeClass:
+    """Forget every image that is recorded under one label."""
+
+    label: int
+    kind: ClassVar[str] = CLASS
+
+    def __str__(self) -> str:
+        return f"class {self.label}"
+
+
+@dataclass(frozen=True)
+class ClassFraction:
+    """Forget a share of one class, drawn uniformly and anew for each replicate."""
+
+    label: int
+    fraction: float
+    kind: ClassVar[str] = PARTIAL_CLASS
+
+    def __post_init__(self) -> None:
+        _check_share("fraction", self.fraction)
+
+    def __str__(self) -> str:
+        return f"{self.fraction:.0%} of class {self.label}"
+
+
+@dataclass(frozen=True)
+class GivenRows:
+    """Forget the given rows of the train set."""
+
+    rows: tuple[int, ...]
+    kind: ClassVar[str] = GIVEN
+
+    def __str__(self) -> str:
+        return f"{len(self.rows)} given rows"
+
+
+ForgetRule = RandomFraction | WholeClass | ClassFraction | GivenRows
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One unlearning problem; it has no seed."""
+
+    name: str
+    dataset: str
+    backbone: str
+    recipe: Recipe
+    forget: ForgetRule
+    retain_access: float = 1.0
+    """Share of the retain set that a method sees: 0 means the forget set and the weights alone."""
+    held_out: float = 0.0
+    """Share of the train set that no model trains on and that a method may use."""
+    stem: Stem = "own"
+    """``small``: a 3×3 convolution of stride 1 without max-pool, for images of about 32 px."""
+    mia: str = "loss-mia.auc"
+    """``protocol.metric``: the membership inference attack that counts in the average gap."""
+    replicates: int = 8
+
+    def __post_init__(self) -> None:
+        check_name("scenario", self.name)
+        if not 0 <= self.retain_access <= 1 or not 0 <= self.held_out < 1:
+            raise ValueError(
+                f"scenario {self.name!r}: retain_access must be in [0, 1] and held_out in [0, 1); "
+                f"got {self.retain_access} and {self.held_out}"
+            )
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One independent draw of original model, forget set and method stream."""
+
+    seed: int
+    forget_seed: int
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A name for scenarios × methods, each scenario with its own number of replicates."""
+
+    name: str
+    scenarios: tuple[str, ...]
+    methods: tuple[str, ...] = ()
+    """Empty: every installed method."""
+
+    def __post_init__(self) -> None:
+        check_name("suite", self.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """All that a method sees. There is no test set and no retrained model in it."""
+
+    model: nn.Module
+    """The original model: the method's own copy, to change or to keep. Images in [0, 1] go in."""
+    retain: Data
+    """The part of the retain set that the scenario grants; it may be empty."""
+    forget: Data
+    held_out: Data
+    """Data that no model was trained on; usually empty."""
+    untrained: Callable[[], nn.Module]
+    """A new model of the same architecture, freshly initialised, another one at each call."""
+    scenario: Scenario
+    generator: torch.Generator
+    """The method's own stream of random numbers, on the CPU."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """An unlearning method: a function from a task and a config to a model."""
+
+    name: str
+    unlearn: Callable[[Task, Any], nn.Module]
+    config: Any
+    """A frozen dataclass: the default settings."""
+    needs_retain: bool = True
+    """False: the method also works where the scenario grants no retain data."""
+    needs_held_out: bool = False
+    defined_for: frozenset[str] = KINDS
+    paper: str = ""
+
+    def __post_init__(self) -> None:
+        check_name("method", self.name)
+        if not callable(self.unlearn):
+            raise TypeError(
+                f"method {self.name!r}: unlearn must be a function; got {self.unlearn!r}"
+            )
+        if not is_dataclass(self.config) or isinstance(self.config, type):
+            raise TypeError(
+                f"method {self.name!r}: config must be an instance of a frozen dataclass; "
+                f"got {self.config!r}"
+            )
+        if not type(self.config).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+            raise TypeError(f"method {self.name!r}: its config's dataclass must be frozen")
+        if self.defined_for - KINDS:
+            raise ValueError(
+                f"method {self.name!r}: unknown kinds of forget set "
+                f"{sorted(self.defined_for - KINDS)}; known: {sorted(KINDS)}"
+            )
+
+    def undefined_because(self, scenario: Scenario) -> str:
+        """Why the method has no row in this scenario; empty where it has one."""
+        if self.needs_retain and scenario.retain_access == 0:
+            return "needs the retain set"
+        if self.needs_held_out and scenario.held_out == 0:
+            return "needs held-out data"
+        if scenario.forget.kind not in self.defined_for:
+            return f"is not defined for {scenario.forget.kind} forgetting"
+        return ""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network by name. What no plugin gives is built by timm."""
+
+    name: str
+    build: Callable[..., nn.Module]
+    """``build(channels=…, classes=…, size=(h, w), stem=…)``; its input is normalised already."""
+
+    def __post_init__(self) -> None:
+        check_name("backbone", self.name)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A train and a test set by name."""
+
+    name: str
+    load: Callable[[Path], tuple[Data, Data]]
+    """From the folder of ``--data`` to (train, test), on the CPU."""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        check_name("dataset", self.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """One model's logits, each ``(n, classes)`` float32."""
+
+    forget: Tensor
+    retain: Tensor
+    test: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The recorded labels of the same rows, each ``(n,)`` int64."""
+
+    forget: Tensor
+    retain: Tensor
+    test: Tensor
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one model took to make, everything included."""
+
+    seconds: Mapping[str, float]
+    """By phase, the device synchronised."""
+    passes: float
+    """Floating-point work, in forwards of one sample through the backbone."""
+    peak_memory: int | None = None
+    """Bytes on the GPU; none on a CPU, where a process's memory is not one run's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a protocol measures: one model beside models retrained without the forget set."""
+
+    target: Outputs
+    labels: Labels
+    nonmembers: Tensor
+    """``(m,)`` int64 rows of the test set with the forget set's class proportions."""
+    retrained: tuple[Outputs, ...]
+    """K of them; of a retrained model's own evidence, the other K - 1."""
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value with its 95 % interval over the points that it was measured on."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    note: str = ""
+    """Why there is no value."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column: its unit, and which way is good."""
+
+    name: str
+    unit: str = "%"
+    goal: Literal["high", "low", "match"] = "match"
+    """``match``: the nearer to the retrained models' value, the better."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A measurement: a pure function of the evidence."""
+
+    name: str
+    version: int
+    """Raised whenever its numbers change; finished runs are then measured again."""
+    metrics: tuple[Metric, ...]
+    measure: Callable[[Evidence], Mapping[str, Estimate]]
+    paper: str = ""
+
+    def __post_init__(self) -> None:
+        check_name("protocol", self.name)
+
+
+Spec = Method | Backbone | Dataset | Protocol | Scenario | Suite
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Every spec by name, made once in ``main()`` and passed along."""
+
+    methods: Mapping[str, Method] = field(default_factory=dict)
+    backbones: Mapping[str, Backbone] = field(default_factory=dict)
+    datasets: Mapping[str, Dataset] = field(default_factory=dict)
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
+    suites: Mapping[str, Suite] = field(default_factory=dict)
+    origin: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(kind, name) → the plugin that gave it."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Plugin → why it was left out."""
+
+
+def check_name(kind: str, name: str) -> None:
+    """Raises ValueError for a name that could not be a page's file name on every system."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+        raise ValueError(
+            f"{kind} name {name!r}: expected letters, digits and . _ + -, a letter or a digit first"
+        )
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must be in (0, 1); got {value}")

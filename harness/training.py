@@ -1,0 +1,163 @@
+"""The training loop and the inference loop, for originals, retrained models and methods alike."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+from harness.data import (
+    NO_AUGMENTATION,
+    Augmentation,
+    Data,
+    Distortions,
+    as_float,
+    equal_batches,
+)
+from harness.specs import Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows ready for the model."""
+
+    images: Tensor
+    """``(b, c, h, w)`` float32 in [0, 1], augmented, channels_last."""
+    labels: Tensor
+    """``(b,)`` int64."""
+    index: Tensor
+    """``(b,)`` int64: rows in the original train set."""
+    progress: float
+    """Share of all batches that came before this one, in [0, 1)."""
+
+
+def batches(
+    data: Data,
+    *,
+    epochs: int = 1,
+    batch: int = 64,
+    generator: torch.Generator,
+    augmentation: Augmentation = NO_AUGMENTATION,
+) -> Iterator[Batch]:
+    """Shuffled batches of almost equal size, every row once an epoch.
+
+    An epoch's random numbers are drawn on the CPU before its first batch, so that every device
+    sees the same ones and the loop never waits for the device.
+
+    Raises ValueError for an empty set or a batch below 1.
+    """
+    if len(data) == 0:
+        raise ValueError("cannot train on an empty set; does the scenario grant the retain set?")
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1; got {batch}")
+    slices = equal_batches(len(data), batch)
+    distorted = augmentation.crop or augmentation.flip
+    for epoch in range(epochs):
+        order = torch.randperm(len(data), generator=generator).to(data.device, non_blocking=True)
+        if distorted:
+            distortions = Distortions.draw(data.augment, augmentation, generator)
+        for step, rows in enumerate(order[part] for part in slices):
+            images = data.images[rows]
+            if distorted:
+                images = distortions.apply(images, rows)
+            yield Batch(
+                as_float(images).contiguous(memory_format=torch.channels_last),
+                data.labels[rows],
+                data.index[rows],
+                (epoch + step / len(slices)) / epochs,
+            )
+
+
+def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
+    """The mean cross-entropy of a batch: the loss that ``train`` takes where none is given."""
+    return F.cross_entropy(model(batch.images), batch.labels)
+
+
+def train(
+    model: nn.Module,
+    data: Data,
+    *,
+    epochs: int,
+    lr: float,
+    generator: torch.Generator,
+    batch: int = 64,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    schedule: Schedule = "one-cycle",
+    augmentation: Augmentation = NO_AUGMENTATION,
+    loss: Callable[[nn.Module, Batch], Tensor] = cross_entropy,
+    after_step: Callable[[nn.Module, Optimizer], None] | None = None,
+    bf16: bool | None = None,
+) -> nn.Module:
+    """The same model after SGD on the data, in eval mode.
+
+    ``loss`` gives the scalar to descend; ``after_step`` may put weights back (masks). ``bf16``
+    turns autocast on or off; none: on where the data lie on a GPU. Zero epochs change nothing.
+
+    Raises ValueError for a schedule that does not exist, an empty set or settings out of range.
+    """
+    if epochs < 0 or lr < 0:
+        raise ValueError(f"epochs and lr must not be negative; got {epochs} and {lr}")
+    if schedule not in ("one-cycle", "constant"):
+        raise ValueError(f"schedule must be 'one-cycle' or 'constant'; got {schedule!r}")
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    on_gpu = data.device.type == "cuda"
+    model.to(memory_format=torch.channels_last)
+    optimizer = SGD(weights, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    steps = epochs * len(equal_batches(len(data), max(batch, 1)))
+    scheduler = None
+    if schedule == "one-cycle" and steps > 0:
+        scheduler = OneCycleLR(optimizer, lr, total_steps=steps + 1, cycle_momentum=False)
+    low_precision = torch.autocast(
+        data.device.type, torch.bfloat16, enabled=on_gpu if bf16 is None else bf16
+    )
+    model.train()
+    for part in batches(
+        data, epochs=epochs, batch=batch, generator=generator, augmentation=augmentation
+    ):
+        with low_precision:
+            value = loss(model, part)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        with torch._C.DisableTorchFunction():  # an optimizer's work is not counted: spare the cost
+            optimizer.step()
+        if after_step is not None:
+            after_step(model, optimizer)
+        if scheduler is not None:
+            scheduler.step()
+    return model.eval()
+
+
+@torch.no_grad()
+def predict(model: nn.Module, data: Data, *, batch: int = 512) -> Tensor:
+    """The logits ``(n, classes)`` in float32, in eval mode, without augmentation.
+
+    The modes of the model and of its parts are as they were before.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        logits = [
+            model(as_float(data.images[part]).contiguous(memory_format=torch.channels_last)).float()
+            for part in equal_batches(len(data), batch)
+        ]
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return torch.cat(logits) if logits else torch.empty(0, 0, device=data.device)
+
+
+@contextlib.contextmanager
+def synchronised(device: torch.device) -> Iterator[None]:
+    """Waits for the device before and after a block, so that a clock around it tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    yield
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
