@@ -1,6 +1,6 @@
 """The public API: what a plugin may import from the harness."""
 
-from harness.data import Augmentation, Data, join
+from harness.data import Augmentation, Data, as_float, join
 from harness.errors import UserError
 from harness.hookspecs import hookimpl
 from harness.specs import (
@@ -52,6 +52,7 @@ __all__ = [
     "UserError",
     "WholeClass",
     "__version__",
+    "as_float",
     "batches",
     "cross_entropy",
     "hookimpl",

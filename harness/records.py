@@ -10,10 +10,34 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.data import Augmentation
 from harness.errors import UserError
-from harness.specs import Cost, Estimate
+from harness.specs import (
+    ClassFraction,
+    Cost,
+    Estimate,
+    GivenRows,
+    RandomFraction,
+    Recipe,
+    Scenario,
+    WholeClass,
+)
 
 FINISHED, DIVERGED = "finished", "diverged"
+
+PARTS: Mapping[str, type[Any]] = {
+    part.__name__: part
+    for part in (
+        Scenario,
+        Recipe,
+        Augmentation,
+        RandomFraction,
+        WholeClass,
+        ClassFraction,
+        GivenRows,
+    )
+}
+"""What a scenario is made of, by the name under which ``plain`` writes it."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +132,37 @@ def read_lines(text: str, where: str) -> list[Line]:
 def _read(fields: dict[str, Any]) -> Line:
     kind = fields.pop("kind")
     if kind == "run":
-        return Run(**{**fields, "cost": Cost(**fields["cost"])})
+        return run_of(fields)
     if kind == "measurement":
-        estimates = {name: Estimate(**value) for name, value in fields["estimates"].items()}
-        return Measurement(**{**fields, "estimates": estimates})
+        return measurement_of(fields)
     raise ValueError(f"kind must be 'run' or 'measurement'; got {kind!r}")
+
+
+def run_of(fields: Mapping[str, Any]) -> Run:
+    """The run that ``dataclasses.asdict`` took apart."""
+    return Run(**{**fields, "cost": Cost(**fields["cost"])})
+
+
+def measurement_of(fields: Mapping[str, Any]) -> Measurement:
+    """The measurement that ``dataclasses.asdict`` took apart."""
+    estimates = {name: Estimate(**value) for name, value in fields["estimates"].items()}
+    return Measurement(**{**fields, "estimates": estimates})
+
+
+def scenario_of(fields: Mapping[str, Any]) -> Scenario:
+    """The scenario that ``plain`` took apart for a run's line."""
+    scenario = _revived({name: value for name, value in fields.items() if name != "data"})
+    assert isinstance(scenario, Scenario)
+    return scenario
+
+
+def _revived(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_revived(item) for item in value)
+    if not isinstance(value, Mapping):
+        return value
+    fields = {name: _revived(item) for name, item in value.items() if name != "is"}
+    return PARTS[value["is"]](**fields)
 
 
 def merge(*sources: Iterable[Line]) -> list[Line]:

@@ -1,0 +1,42 @@
+"""Fine-tune: go on training on the retain set alone.
+
+Warnecke et al. 2021, https://arxiv.org/abs/2108.11577; Golatkar et al., CVPR 2020. Defaults are for
+small tasks; Unlearn-Sparse takes lr 0.01 and 10 epochs on CIFAR-10.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from harness import Method, Task, hookimpl, train
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Settings of the fine-tuning."""
+
+    epochs: int = 4
+    lr: float = 0.1
+
+
+def finetune(task: Task, config: FinetuneConfig) -> nn.Module:
+    """The original after ``CE(retain)``."""
+    recipe = task.scenario.recipe
+    return train(
+        task.model,
+        task.retain,
+        epochs=config.epochs,
+        lr=config.lr,
+        batch=recipe.batch,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        augmentation=recipe.augmentation,
+        generator=task.generator,
+    )
+
+
+@hookimpl
+def unlearning_methods() -> list[Method]:
+    """Fine-tuning on the retain set."""
+    paper = "https://arxiv.org/abs/2108.11577"
+    return [Method("finetune", finetune, FinetuneConfig(), paper=paper)]

@@ -1,0 +1,73 @@
+"""Random labels: fine-tune with a wrong label, drawn anew each time, on every forget sample.
+
+Golatkar et al., CVPR 2020; Graves et al., AAAI 2021, https://arxiv.org/abs/2010.10981. One shuffled
+mixture of the retain and the forget set, as in AMUN's comparison; where no retain data is granted,
+the forget set alone. Defaults are for small tasks; SalUn's repository takes lr 0.01, 10 epochs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness import Batch, Method, Task, hookimpl, join, train
+
+
+@dataclass(frozen=True)
+class RandomLabelsConfig:
+    """Settings of the fine-tuning."""
+
+    epochs: int = 4
+    lr: float = 0.05
+
+
+def random_labels(task: Task, config: RandomLabelsConfig) -> nn.Module:
+    """The original after ``CE(retain) + CE(forget, a random wrong label)``."""
+    recipe = task.scenario.recipe
+    return train(
+        task.model,
+        join(task.retain, task.forget),
+        epochs=config.epochs,
+        lr=config.lr,
+        batch=recipe.batch,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        augmentation=recipe.augmentation,
+        loss=relabelling(task),
+        generator=task.generator,
+    )
+
+
+def relabelling(task: Task) -> Callable[[nn.Module, Batch], Tensor]:
+    """The cross-entropy in which each forget sample of a batch has a fresh label, never its own."""
+    forgotten = torch.zeros(
+        int(torch.cat([task.retain.index, task.forget.index]).max()) + 1,
+        dtype=torch.bool,
+        device=task.forget.device,
+    )
+    forgotten[task.forget.index] = True
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        logits = model(batch.images)
+        classes = logits.shape[1]
+        shift = torch.randint(1, classes, batch.labels.shape, generator=task.generator)
+        wrong = (batch.labels + shift.to(batch.labels.device)) % classes
+        return F.cross_entropy(logits, torch.where(forgotten[batch.index], wrong, batch.labels))
+
+    return loss
+
+
+@hookimpl
+def unlearning_methods() -> list[Method]:
+    """Random labels, with or without the retain set."""
+    return [
+        Method(
+            "random-labels",
+            random_labels,
+            RandomLabelsConfig(),
+            needs_retain=False,
+            paper="https://arxiv.org/abs/2010.10981",
+        )
+    ]

@@ -1,0 +1,99 @@
+"""SalUn: random labels, but only those weights move that matter most to the forget set's loss.
+
+Fan et al., ICLR 2024, https://arxiv.org/abs/2310.12508. The mask takes the largest gradients of the
+forget set's loss over all parameters together. Masked weights and their momentum are put back after
+each step, so that neither momentum nor weight decay moves them (the repository mended this in 2026).
+Defaults are for small tasks; the paper's code takes half of the weights, lr 0.013, 10 epochs.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from baselines.random_labels import relabelling
+from harness import Data, Method, Task, batches, hookimpl, join, train
+
+
+@dataclass(frozen=True)
+class SalunConfig:
+    """Settings of the mask and the fine-tuning."""
+
+    epochs: int = 4
+    lr: float = 0.05
+    ratio: float = 0.5
+    """Share of the weights that may move."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio <= 1:
+            raise ValueError(f"ratio must be in (0, 1]; got {self.ratio}")
+
+
+def salun(task: Task, config: SalunConfig) -> nn.Module:
+    """The original after random labels on its salient weights."""
+    recipe = task.scenario.recipe
+    mask = saliency_mask(task.model, task.forget, config.ratio, batch=recipe.batch)
+    return train(
+        task.model,
+        join(task.retain, task.forget),
+        epochs=config.epochs,
+        lr=config.lr,
+        batch=recipe.batch,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        augmentation=recipe.augmentation,
+        loss=relabelling(task),
+        after_step=restoring(task.model, mask),
+        generator=task.generator,
+    )
+
+
+def saliency_mask(model: nn.Module, forget: Data, ratio: float, *, batch: int) -> dict[str, Tensor]:
+    """Parameter → bool of its shape: the share of all weights with the largest |∇CE(forget)|."""
+    model.eval()
+    weights = dict(model.named_parameters())
+    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    order = torch.Generator().manual_seed(0)  # a sum: the order does not matter
+    for part in batches(forget, batch=batch, generator=order):
+        loss = F.cross_entropy(model(part.images), part.labels, reduction="sum")
+        gradients = torch.autograd.grad(loss, list(weights.values()))
+        for name, gradient in zip(weights, gradients, strict=True):
+            total[name] += gradient
+    size = torch.cat([gradient.abs().flatten() for gradient in total.values()])
+    kept = max(1, round(ratio * len(size)))
+    threshold = size.kthvalue(len(size) - kept + 1).values
+    return {name: gradient.abs() >= threshold for name, gradient in total.items()}
+
+
+def restoring(
+    model: nn.Module, mask: Mapping[str, Tensor]
+) -> Callable[[nn.Module, Optimizer], None]:
+    """Puts every weight outside the mask, and its momentum, back to what it was."""
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+    @torch.no_grad()
+    def restore(model: nn.Module, optimizer: Optimizer) -> None:
+        for name, weight in model.named_parameters():
+            weight.copy_(torch.where(mask[name], weight, before[name]))
+            momentum = optimizer.state[weight].get("momentum_buffer")
+            if momentum is not None:
+                momentum.mul_(mask[name])
+
+    return restore
+
+
+@hookimpl
+def unlearning_methods() -> list[Method]:
+    """Random labels on salient weights, with or without the retain set."""
+    return [
+        Method(
+            "salun",
+            salun,
+            SalunConfig(),
+            needs_retain=False,
+            paper="https://arxiv.org/abs/2310.12508",
+        )
+    ]

@@ -1,0 +1,98 @@
+"""The published lines: read from a store and from files, joined, and written back."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from harness.leaderboard import MARK, render
+from harness.plan import MEASUREMENT, RUN
+from harness.records import (
+    Line,
+    Measurement,
+    Run,
+    measurement_of,
+    merge,
+    read_lines,
+    run_of,
+    write_line,
+)
+from harness.store import CorruptionError, Store
+
+
+def stored_lines(store: Store, report: Callable[[str], None]) -> list[Line]:
+    """The lines of a store's finished runs; a broken result is reported and left out."""
+    runs: list[Run] = []
+    measured: list[Measurement] = []
+    for kind in (RUN, MEASUREMENT):
+        for key in store.keys(kind):
+            try:
+                fields = store.read(kind, key).facts["line"]
+            except CorruptionError as error:
+                report(f"left out: {error}; `unlearn run` makes it anew")
+                continue
+            if kind == RUN:
+                runs.append(run_of(fields))
+            else:
+                measured.append(measurement_of(fields))
+    there = {run.run_id for run in runs}
+    measured.sort(key=lambda line: line.version)  # the newest version stands
+    return merge(runs, [line for line in measured if line.run_id in there])
+
+
+def published_lines(out: Path) -> list[Line]:
+    """The lines of ``out/records/*.jsonl``; raises UserError for a line that is none."""
+    return [
+        line
+        for path in sorted((out / "records").glob("*.jsonl"))
+        for line in read_lines(path.read_text(encoding="utf-8"), str(path))
+    ]
+
+
+def files(lines: Iterable[Line]) -> dict[str, str]:
+    """Every file of a leaderboard folder: its records and its pages, by relative path."""
+    lines = list(lines)
+    name_of = {line.run_id: line.scenario["name"] for line in lines if isinstance(line, Run)}
+    by_scenario: dict[str, list[str]] = defaultdict(list)
+    for line in merge(lines):
+        if line.run_id in name_of:
+            by_scenario[name_of[line.run_id]].append(write_line(line))
+    records = {
+        f"records/{name}.jsonl": "".join(f"{text}\n" for text in texts)
+        for name, texts in by_scenario.items()
+    }
+    return {**records, **render(lines)}
+
+
+def differing(out: Path, wanted: dict[str, str]) -> list[str]:
+    """Relative paths at which the folder is not what is wanted; also of pages to be removed."""
+    differ = [
+        name
+        for name, text in wanted.items()
+        if not (out / name).is_file() or (out / name).read_text(encoding="utf-8") != text
+    ]
+    return sorted(differ + stale(out, wanted))
+
+
+def stale(out: Path, wanted: dict[str, str]) -> list[str]:
+    """Generated pages in the folder that no record calls for any more."""
+    return [
+        path.name
+        for path in out.glob("*.md")
+        if path.name not in wanted and path.read_text(encoding="utf-8").startswith(MARK)
+    ]
+
+
+def publish(out: Path, wanted: dict[str, str]) -> None:
+    """Writes every file that differs, each by one rename, and removes stale pages."""
+    (out / "records").mkdir(parents=True, exist_ok=True)
+    for name in differing(out, wanted):
+        path = out / name
+        if name not in wanted:
+            path.unlink()
+            continue
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(wanted[name], encoding="utf-8")
+        draft.replace(path)

@@ -1,0 +1,177 @@
+"""Does one step: makes a model, runs it over the splits, writes its record, or measures it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.models import Material, Workshop, circumstances, model_seed
+from harness.plan import LOGITS, MEASUREMENT, MODEL, RUN, Row, Step
+from harness.records import DIVERGED, FINISHED, Measurement, Run, plain
+from harness.specs import (
+    ORIGINAL,
+    RETRAIN,
+    Catalog,
+    Cost,
+    Estimate,
+    Evidence,
+    Labels,
+    Outputs,
+    Protocol,
+)
+from harness.splits import Split, split, training_rows
+from harness.store import Store
+
+
+class ProtocolError(Exception):
+    """What a protocol returned is not what it declared."""
+
+
+class Bench:
+    """A store, a device, and the data sets that were read so far."""
+
+    def __init__(self, store: Store, catalog: Catalog, data: Path, device: torch.device) -> None:
+        self.store = store
+        self._catalog = catalog
+        self._data = data
+        self._device = device
+        self._materials: dict[str, Material] = {}
+
+    def material(self, dataset: str) -> Material:
+        """The data set on the device; read once."""
+        if dataset not in self._materials:
+            self._materials[dataset] = Material.load(
+                dataset, self._catalog, self._data, self._device
+            )
+        return self._materials[dataset]
+
+    def do(self, step: Step) -> None:
+        """Computes the step and puts its result into the store; call it under the step's lock.
+
+        Raises CorruptionError where a result that it builds on is broken.
+        """
+        work = {
+            MODEL: self._make,
+            LOGITS: self._predict,
+            RUN: self._record,
+            MEASUREMENT: self._measure,
+        }
+        work[step.kind](step)
+
+    def _make(self, step: Step) -> None:
+        row, workshop = step.row, self._workshop(step.row)
+        material = workshop.material
+        if row.method == ORIGINAL:
+            rows = training_rows(row.scenario, row.replicate, len(material.train))
+            weights, cost = workshop.trained(rows, row.replicate.seed, ORIGINAL)
+        elif row.method == RETRAIN:
+            rows = self._split(row).retain
+            purpose = f"{RETRAIN}/{row.draw}"
+            weights, cost = workshop.trained(rows, model_seed(row.replicate), purpose)
+        else:
+            original = self.store.read(*step.needs[0]).tensors
+            method = self._catalog.methods[row.method]
+            weights, cost = workshop.unlearned(
+                method, row.config, original, self._split(row), model_seed(row.replicate)
+            )
+        facts = {
+            "row": str(row),
+            "cost": dataclasses.asdict(cost),
+            "circumstances": circumstances(self._device),
+        }
+        self.store.write(MODEL, step.key, facts, weights)
+
+    def _predict(self, step: Step) -> None:
+        weights = self.store.read(*step.needs[0]).tensors
+        train, test = self._workshop(step.row).outputs(weights)
+        finite = bool(train.isfinite().all() and test.isfinite().all())
+        facts = {"row": str(step.row), "finite": finite}
+        self.store.write(LOGITS, step.key, facts, {"train": train, "test": test})
+
+    def _record(self, step: Step) -> None:
+        """Writes the line that is published, and where the logits lie that it is measured on."""
+        row = step.row
+        model, logits, *retrained = step.needs
+        made = self.store.read(*model, tensors=False).facts
+        finite = self.store.read(*logits, tensors=False).facts["finite"]
+        line = Run(
+            run_id=step.key,
+            scenario={**plain(row.scenario), "data": row.fingerprint},
+            replicate=dataclasses.asdict(row.replicate),
+            method=row.method,
+            config={} if row.config is None else dataclasses.asdict(row.config),
+            draw=row.draw,
+            source=row.source,
+            status=FINISHED if finite else DIVERGED,
+            circumstances=made["circumstances"],
+            cost=Cost(**made["cost"]),
+        )
+        facts = {
+            "line": dataclasses.asdict(line),
+            "logits": logits[1],
+            "retrained": [key for _, key in retrained],
+        }
+        self.store.write(RUN, step.key, facts, None)
+
+    def _measure(self, step: Step) -> None:
+        assert step.protocol is not None
+        run = self.store.read(*step.needs[0]).facts
+        if run["line"]["status"] == DIVERGED:
+            diverged = Estimate(None, note="diverged")
+            estimates = {metric.name: diverged for metric in step.protocol.metrics}
+        else:
+            estimates = checked(step.protocol, self._evidence(step.row, run))
+        run_id = step.needs[0][1]
+        line = Measurement(run_id, step.protocol.name, step.protocol.version, estimates)
+        self.store.write(MEASUREMENT, step.key, {"line": dataclasses.asdict(line)}, None)
+
+    def _evidence(self, row: Row, run: Mapping[str, Any]) -> Evidence:
+        rows, material = self._split(row), self.material(row.scenario.dataset)
+        train, test = material.train.labels.cpu(), material.test.labels.cpu()
+        others = [
+            key
+            for draw, key in enumerate(run["retrained"])
+            if (row.method, row.draw) != (RETRAIN, draw)
+        ]
+        return Evidence(
+            target=self._outputs(run["logits"], rows),
+            labels=Labels(train[rows.forget], train[rows.retain], test),
+            nonmembers=rows.nonmembers,
+            retrained=tuple(self._outputs(key, rows) for key in others),
+            cost=Cost(**run["line"]["cost"]),
+        )
+
+    def _outputs(self, key: str, rows: Split) -> Outputs:
+        logits: Mapping[str, Tensor] = self.store.read(LOGITS, key).tensors
+        train = logits["train"]
+        return Outputs(train[rows.forget], train[rows.retain], logits["test"])
+
+    def _split(self, row: Row) -> Split:
+        material = self.material(row.scenario.dataset)
+        return split(row.scenario, row.replicate, material.train.labels, material.test.labels)
+
+    def _workshop(self, row: Row) -> Workshop:
+        return Workshop(row.scenario, self.material(row.scenario.dataset), self._catalog)
+
+
+def checked(protocol: Protocol, evidence: Evidence) -> dict[str, Estimate]:
+    """The protocol's estimates.
+
+    Raises ProtocolError where they are not one finite Estimate for each metric that it declares.
+    """
+    estimates = protocol.measure(evidence)
+    declared = [metric.name for metric in protocol.metrics]
+    if not isinstance(estimates, Mapping) or sorted(estimates) != sorted(declared):
+        found = sorted(estimates) if isinstance(estimates, Mapping) else repr(estimates)
+        raise ProtocolError(f"it measured {found}; it declares {sorted(declared)}")
+    for name, estimate in estimates.items():
+        value = estimate.value if isinstance(estimate, Estimate) else math.nan
+        if value is not None and not math.isfinite(value):
+            raise ProtocolError(f"its {name} is {estimate!r}; expected a finite Estimate, or none")
+    return {name: estimates[name] for name in declared}

@@ -1,0 +1,73 @@
+"""``unlearn list``: what the installed plugins offer."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tabulate import tabulate
+
+from harness.commands import options
+from harness.errors import unknown
+from harness.leaderboard import task
+from harness.records import plain
+from harness.specs import Catalog
+
+NAME, HELP = "list", "what the installed plugins offer"
+
+KINDS = ("methods", "backbones", "datasets", "protocols", "scenarios", "suites")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("kind", nargs="?", metavar="KIND", help=", ".join(KINDS))
+    options.add_plugins(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Prints one table a kind."""
+    if arguments.kind and arguments.kind not in KINDS:
+        raise unknown("kind", arguments.kind, KINDS)
+    catalog = options.catalog(arguments.plugins)
+    for kind in [arguments.kind] if arguments.kind else KINDS:
+        head, rows = _table(kind, catalog)
+        print(f"{kind}\n{tabulate(rows, head, tablefmt='simple')}")
+        if kind == "backbones":
+            print("and every model of timm by its name: see timm.list_models()")
+        print()
+    return 0
+
+
+def _table(kind: str, catalog: Catalog) -> tuple[list[str], list[list[str]]]:
+    singular = kind.removesuffix("s")
+    extra = {
+        "methods": (["settings", "paper"], _method),
+        "backbones": ([], lambda _: []),
+        "datasets": (["source"], lambda spec: [spec.source]),
+        "protocols": (["measures", "paper"], _protocol),
+        "scenarios": (["task", "dataset", "backbone"], _scenario),
+        "suites": (["scenarios", "methods"], _suite),
+    }
+    head, describe = extra[kind]
+    rows = [
+        [name, *describe(spec), catalog.origin[singular, name]]
+        for name, spec in sorted(getattr(catalog, kind).items())
+    ]
+    return ["name", *head, "plugin"], rows
+
+
+def _method(spec: Any) -> list[str]:
+    settings = {name: value for name, value in plain(spec.config).items() if name != "is"}
+    return [" ".join(f"{name}={value}" for name, value in settings.items()), spec.paper]
+
+
+def _protocol(spec: Any) -> list[str]:
+    return [", ".join(metric.name for metric in spec.metrics), spec.paper]
+
+
+def _scenario(spec: Any) -> list[str]:
+    return [task(plain(spec)), spec.dataset, spec.backbone]
+
+
+def _suite(spec: Any) -> list[str]:
+    return [", ".join(spec.scenarios), ", ".join(spec.methods) or "all installed"]

@@ -1,0 +1,92 @@
+"""Options that several verbs share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from harness.errors import UserError
+from harness.plugins import load_catalog
+from harness.specs import Catalog
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """``--store``."""
+    parser.add_argument(
+        "--store", default="runs", metavar="DIR", help="where results are kept (default: runs)"
+    )
+
+
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """``-p``."""
+    parser.add_argument(
+        "-p",
+        dest="plugins",
+        action="append",
+        default=[],
+        metavar="MODULE_OR_FILE",
+        help="a plugin that is not installed: a module, or a .py file",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """``--device`` and ``--data``."""
+    parser.add_argument(
+        "--device",
+        default="",
+        metavar="DEVICE",
+        help="cpu, cuda or cuda:N (default: cuda where there is one)",
+    )
+    parser.add_argument(
+        "--data", default="data", metavar="DIR", help="torchvision's data folder (default: data)"
+    )
+
+
+def device(name: str) -> str:
+    """The device's full name; raises UserError where this machine lacks it."""
+    if not name:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        wanted = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name!r}: expected cpu, cuda or cuda:N") from None
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UserError(f"--device {name}: this machine has {count} CUDA devices; try --device cpu")
+    if wanted.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name}: only cpu and cuda are supported")
+    return name
+
+
+def catalog(plugins: list[str]) -> Catalog:
+    """The catalog; a plugin that was left out is reported on standard error."""
+    loaded = load_catalog(plugins)
+    for plugin, reason in loaded.failures.items():
+        print(f"unlearn: plugin {plugin} is left out: {reason}", file=sys.stderr)
+    return loaded
+
+
+def folder(option: str, value: str) -> Path:
+    """The path; raises UserError where a file is in its place."""
+    path = Path(value)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{option} {value} is a file; expected a folder")
+    return path
+
+
+def at_least(least: int) -> type[int]:
+    """A converter for argparse: whole numbers from ``least``."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number >= {least}; got {text!r}")
+        return value
+
+    return convert  # type: ignore[return-value]

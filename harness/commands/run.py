@@ -1,0 +1,141 @@
+"""``unlearn run``: plans, shows progress, runs what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from harness.bench import Bench
+from harness.commands import options
+from harness.errors import UserError, unknown
+from harness.models import Workshop
+from harness.plan import KINDS, MODEL, Plan
+from harness.progress import Progress
+from harness.request import Request, wanted_scenarios
+from harness.runner import Outcome, discard, missing, run
+from harness.specs import Catalog
+from harness.worker import prepare
+
+NAME, HELP = "run", "run what is missing of a suite or of scenarios"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help="default: the suite's, or all")
+    parser.add_argument("--suite", default="", metavar="NAME", help="default: digits")
+    parser.add_argument(
+        "--scenario", dest="scenarios", action="extend", nargs="+", default=[], metavar="NAME"
+    )
+    parser.add_argument("--replicates", type=options.at_least(1), default=0, metavar="N")
+    parser.add_argument(
+        "--seed", type=options.at_least(0), default=0, metavar="FIRST", help="the first replicate's"
+    )
+    parser.add_argument("--backbone", default="", metavar="NAME", help="any model of timm")
+    parser.add_argument("--dataset", default="", metavar="NAME", help="or folder:PATH")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="METHOD.FIELD=VALUE"
+    )
+    parser.add_argument(
+        "--again", action="append", default=[], metavar="METHOD", help="run it although it was run"
+    )
+    parser.add_argument(
+        "--workers",
+        type=options.at_least(1),
+        default=0,
+        metavar="N",
+        help="processes (default: one a core on the CPU, one on a GPU)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run")
+    options.add_device(parser)
+    options.add_store(parser)
+    options.add_plugins(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Runs the plan; 1 where a method or a process failed."""
+    catalog = options.catalog(arguments.plugins)
+    workers = arguments.workers or (_cores() if options.device(arguments.device) == "cpu" else 1)
+    request = _request(arguments, workers)
+    bench, plan = prepare(request, catalog)
+    for method in arguments.again:
+        _again(method, plan, bench, dry=arguments.dry_run)
+    progress = Progress(plan, workers)
+    todo = missing(plan, bench, progress.report, dry=arguments.dry_run)
+    for (scenario, method), reason in plan.undefined.items():
+        print(f"skipped: {method} in {scenario}: {reason}")
+    if arguments.dry_run:
+        print(_counts("would do", todo, plan))
+        return 0
+    bench.store.open()
+    _try_backbones(request, catalog, bench, todo)
+    with progress.showing(todo):
+        outcome = run(todo, bench, request, workers, progress.report)
+    print(_counts("did", todo, plan))
+    return conclude(outcome, todo)
+
+
+def _request(arguments: argparse.Namespace, workers: int) -> Request:
+    return Request(
+        methods=tuple(arguments.methods),
+        suite=arguments.suite,
+        scenarios=tuple(arguments.scenarios),
+        replicates=arguments.replicates,
+        seed=arguments.seed,
+        backbone=arguments.backbone,
+        dataset=arguments.dataset,
+        settings=tuple(arguments.settings),
+        plugins=tuple(arguments.plugins),
+        device=options.device(arguments.device),
+        store=arguments.store,
+        data=str(options.folder("--data", arguments.data)),
+        threads=max(1, _cores() // workers),
+    )
+
+
+def _again(method: str, plan: Plan, bench: Bench, *, dry: bool) -> None:
+    rows = {step.row.method for step in plan.steps}
+    if method not in rows:
+        raise UserError(f"--again: {unknown('method of this run', method, rows)}")
+    if not dry:
+        discard(plan, bench, method)
+
+
+def _try_backbones(request: Request, catalog: Catalog, bench: Bench, todo: Plan) -> None:
+    """Builds every network once, so that one that cannot work stops the command at its start."""
+    names = {step.row.scenario.name for step in todo.steps if step.kind == MODEL}
+    for scenario, _ in wanted_scenarios(request, catalog):
+        if scenario.name in names:
+            Workshop(scenario, bench.material(scenario.dataset), catalog).untrained(0, "a try")
+
+
+def _counts(verb: str, todo: Plan, plan: Plan) -> str:
+    counts = [f"{sum(step.kind == kind for step in todo.steps)} {kind}" for kind in KINDS]
+    there = len(plan.steps) - len(todo.steps)
+    return f"{verb} {', '.join(counts)}; {there} of {len(plan.steps)} results were there already"
+
+
+def conclude(outcome: Outcome, todo: Plan) -> int:
+    """Prints what failed; the exit status."""
+    for (name, _), event in outcome.failures.items():
+        print(f"unlearn: {name} failed:\n{event.text.rstrip()}", file=sys.stderr)
+    if any(event.mistake for event in outcome.failures.values()):
+        return 2
+    if outcome.failures:
+        return 1
+    if outcome.done < len(todo.steps) and outcome.deaths:
+        codes = ", ".join(map(str, outcome.deaths))
+        print(
+            f"unlearn: {len(outcome.deaths)} processes died (status {codes}; -9: out of memory, or "
+            f"killed); the same command goes on where they were",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _cores() -> int:
+    try:
+        return min(len(os.sched_getaffinity(0)), 16)
+    except AttributeError:  # not on Linux
+        return min(os.cpu_count() or 1, 16)

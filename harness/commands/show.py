@@ -1,0 +1,81 @@
+"""``unlearn show``: one run, readable."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+from harness.archive import published_lines, stored_lines
+from harness.commands import options
+from harness.errors import UserError, unknown
+from harness.leaderboard import task
+from harness.records import Measurement, Run, merge
+from harness.store import Store
+
+NAME, HELP = "show", "show one run"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("run_id", metavar="RUN_ID", help="or its first digits")
+    parser.add_argument("--out", default="leaderboards", metavar="DIR", help="published records")
+    options.add_store(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Prints what was asked, where it ran, what it cost and what was measured."""
+    stored = stored_lines(
+        Store(Path(arguments.store)), lambda text: print(f"unlearn: {text}", file=sys.stderr)
+    )
+    lines = merge(published_lines(options.folder("--out", arguments.out)), stored)
+    runs = {line.run_id: line for line in lines if isinstance(line, Run)}
+    found = [run for run_id, run in runs.items() if run_id.startswith(arguments.run_id)]
+    if not found:
+        raise unknown("run", arguments.run_id, runs)
+    if len(found) > 1:
+        ids = ", ".join(run.run_id for run in found[:3])
+        raise UserError(f"run {arguments.run_id!r} is not unique: {len(found)} begin so, as {ids}")
+    measured = [
+        line for line in lines if isinstance(line, Measurement) and line.run_id == found[0].run_id
+    ]
+    print(tabulate(_facts(found[0]), tablefmt="plain"))
+    print()
+    print(tabulate(_estimates(measured), ["metric", "value", "95 %", "n", "note"]))
+    return 0
+
+
+def _facts(run: Run) -> list[tuple[str, object]]:
+    settings = " ".join(f"{name}={value}" for name, value in run.config.items())
+    where = run.circumstances
+    seconds = ", ".join(f"{phase} {value:.2f}" for phase, value in run.cost.seconds.items())
+    return [
+        ("run", run.run_id),
+        ("method", f"{run.method} {settings}".strip()),
+        ("scenario", f"{run.scenario['name']}: {task(run.scenario)}"),
+        ("seed, forget seed", f"{run.replicate['seed']}, {run.replicate['forget_seed']}"),
+        ("draw", run.draw),
+        ("source", run.source or "harness"),
+        ("status", run.status),
+        ("seconds", seconds),
+        ("passes", f"{run.cost.passes:,.0f}"),
+        ("peak GPU memory", run.cost.peak_memory or "not measured"),
+        *((name, value) for name, value in where.items() if name != "packages"),
+        ("packages", ", ".join(f"{name} {v}" for name, v in where["packages"].items())),
+    ]
+
+
+def _estimates(measured: list[Measurement]) -> list[list[object]]:
+    return [
+        [
+            f"{line.protocol}.{name}",
+            "–" if estimate.value is None else f"{estimate.value:.2f}",
+            "" if estimate.low is None else f"[{estimate.low:.2f}, {estimate.high:.2f}]",
+            estimate.n,
+            estimate.note,
+        ]
+        for line in measured
+        for name, estimate in line.estimates.items()
+    ]

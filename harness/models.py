@@ -1,0 +1,232 @@
+"""Makes the models of a scenario: the original, the retrained ones, the unlearned ones."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.backbones import build_backbone
+from harness.data import Data
+from harness.datasets import channel_statistics, fingerprint, load_dataset
+from harness.passes import FlopCounter, forward_flops
+from harness.seeds import derive, seeded, stream
+from harness.specs import Catalog, Cost, Method, Recipe, Replicate, Scenario, Task
+from harness.splits import Split
+from harness.training import predict, synchronised, train
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
+
+
+class MethodError(Exception):
+    """What a method returned is not what the harness asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """A data set on the device, and what a backbone must know of it."""
+
+    train: Data
+    test: Data
+    fingerprint: str
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def load(cls, name: str, catalog: Catalog, root: Path, device: torch.device) -> Material:
+        """Reads a data set once; images stay uint8."""
+        train_set, test_set = load_dataset(name, catalog.datasets, root)
+        mean, std = channel_statistics(train_set)
+        classes = int(torch.cat([train_set.labels, test_set.labels]).max()) + 1
+        return cls(
+            train_set.to(device),
+            test_set.to(device),
+            fingerprint(train_set, test_set),
+            classes,
+            tuple(mean),
+            tuple(std),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Workshop:
+    """Where the models of one scenario are made; all weights that go in or out are on the CPU."""
+
+    scenario: Scenario
+    material: Material
+    catalog: Catalog
+
+    def untrained(self, seed: int, purpose: str) -> nn.Module:
+        """A freshly initialised model on the device, the same one for the same seed and purpose."""
+        with seeded(seed, purpose):
+            model = build_backbone(
+                self.scenario.backbone,
+                self.catalog.backbones,
+                shape=self.material.train.shape,
+                classes=self.material.classes,
+                stem=self.scenario.stem,
+                mean=self.material.mean,
+                std=self.material.std,
+            )
+        return model.to(self.material.train.device)
+
+    def trained(self, rows: Tensor, seed: int, purpose: str) -> tuple[dict[str, Tensor], Cost]:
+        """The weights of a model that the scenario's recipe trained on these rows."""
+        data = self.material.train.select(rows)
+        recipe = self.scenario.recipe
+
+        def make() -> nn.Module:
+            model = self.untrained(seed, f"{purpose}/weights")
+            return train_by(recipe, model, data, stream(seed, f"{purpose}/batches"))
+
+        with seeded(seed, f"{purpose}/training"):
+            model, cost = self._costed("train", make)
+        return model.state_dict(), cost
+
+    def unlearned(
+        self, method: Method, config: Any, original: Mapping[str, Tensor], split: Split, seed: int
+    ) -> tuple[dict[str, Tensor], Cost]:
+        """The weights that a method makes of the original's.
+
+        Raises MethodError where it returns something else than a model of the same weights.
+        """
+        task = self._task(original, split, seed, purpose=method.name)
+        with seeded(seed, f"{method.name}/global"), torch.enable_grad():
+            model, cost = self._costed("unlearn", lambda: method.unlearn(task, config))
+        if not isinstance(model, nn.Module):
+            raise MethodError(f"it returned {model!r}; expected the unlearned model, an nn.Module")
+        weights = model.state_dict()
+        shapes = {name: value.shape for name, value in weights.items()}
+        expected = {name: value.shape for name, value in original.items()}
+        if shapes != expected:
+            odd = sorted(set(shapes.items()) ^ set(expected.items()))[:3]
+            raise MethodError(
+                f"the state dict of the model that it returned differs from the original's, first "
+                f"in {[name for name, _ in odd]}; expected the same architecture"
+            )
+        return weights, cost
+
+    def outputs(self, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The logits on the whole train set and on the test set, on the CPU."""
+        model = self._loaded(weights)
+        return predict(model, self.material.train).cpu(), predict(model, self.material.test).cpu()
+
+    def _loaded(self, weights: Mapping[str, Tensor]) -> nn.Module:
+        model = self.untrained(0, "to be overwritten")
+        model.load_state_dict(dict(weights))
+        return model.to(memory_format=torch.channels_last).eval()
+
+    def _task(
+        self, original: Mapping[str, Tensor], split: Split, seed: int, *, purpose: str
+    ) -> Task:
+        drawn = 0
+
+        def untrained() -> nn.Module:
+            nonlocal drawn
+            drawn += 1
+            return self.untrained(seed, f"{purpose}/untrained/{drawn}")
+
+        return Task(
+            model=self._loaded(original),
+            retain=self.material.train.select(split.visible),
+            forget=self.material.train.select(split.forget),
+            held_out=self.material.train.select(split.held_out),
+            untrained=untrained,
+            scenario=self.scenario,
+            generator=torch.Generator().manual_seed(derive(seed, purpose)),
+        )
+
+    def _costed(self, phase: str, make: Callable[[], nn.Module]) -> tuple[nn.Module, Cost]:
+        device = self.material.train.device
+        image = torch.zeros(1, *self.material.train.shape, device=device)
+        unit = forward_flops(self.untrained(0, "to be weighed"), image)
+        on_gpu = device.type == "cuda"
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+        counter = FlopCounter()
+        with synchronised(device):
+            start = time.perf_counter()
+            with counter:
+                model = make()
+        seconds = time.perf_counter() - start
+        memory = torch.cuda.max_memory_allocated(device) if on_gpu else None
+        return model, Cost({phase: seconds}, counter.flops / max(unit, 1), memory)
+
+
+def train_by(recipe: Recipe, model: nn.Module, data: Data, generator: torch.Generator) -> nn.Module:
+    """The model after the recipe's training on the data."""
+    return train(
+        model,
+        data,
+        epochs=recipe.epochs,
+        lr=recipe.lr,
+        generator=generator,
+        batch=recipe.batch,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        schedule=recipe.schedule,
+        augmentation=recipe.augmentation,
+    )
+
+
+def model_seed(replicate: Replicate) -> int:
+    """One number for both seeds of a replicate, so that no two replicates share a stream."""
+    return derive(replicate.seed, f"replicate of forget seed {replicate.forget_seed}")
+
+
+def circumstances(device: torch.device) -> dict[str, Any]:
+    """Where and with what a model was made."""
+    on_gpu = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if on_gpu else _processor()
+    return {
+        "device": device.type,
+        "hardware": name,
+        "threads": torch.get_num_threads(),
+        "packages": {package: _version(package) for package in PACKAGES},
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "finished": datetime.now(UTC).isoformat(timespec="microseconds"),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The harness's commit, with ``-dirty`` where files differ; empty outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

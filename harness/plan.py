@@ -1,0 +1,225 @@
+"""From what was asked to the graph of steps, each named by the hash of what it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.records import identity, plain
+from harness.sources import source_hash
+from harness.specs import (
+    ORIGINAL,
+    RETRAIN,
+    RETRAIN_DRAWS,
+    Catalog,
+    Method,
+    Protocol,
+    Replicate,
+    Scenario,
+)
+
+CODE = 1
+"""Raised when a change of the harness changes the numbers that it produces."""
+
+MODEL, LOGITS, RUN, MEASUREMENT = "models", "logits", "runs", "measurements"
+KINDS = (MODEL, LOGITS, RUN, MEASUREMENT)
+"""The kinds of step, which are the folders of the store."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: a method with its settings in one replicate of a scenario."""
+
+    scenario: Scenario
+    replicate: Replicate
+    method: str
+    config: Any
+    draw: int
+    source: str
+    fingerprint: str
+
+    def __str__(self) -> str:
+        draw = f" {self.draw + 1}/{RETRAIN_DRAWS}" if self.method == RETRAIN else ""
+        return f"{self.method}{draw} · {self.scenario.name} · seed {self.replicate.seed}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A piece of work whose result the store keeps under ``(kind, key)``."""
+
+    kind: str
+    key: str
+    needs: tuple[tuple[str, str], ...]
+    """(kind, key) of the steps that must be done before."""
+    row: Row
+    protocol: Protocol | None = None
+
+    @property
+    def at(self) -> tuple[str, str]:
+        """Its place in the store."""
+        return self.kind, self.key
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps in an order in which they can be done, and what has no step."""
+
+    steps: tuple[Step, ...]
+    undefined: Mapping[tuple[str, str], str]
+    """(scenario, method) → why the method is not defined there."""
+
+
+def make_plan(
+    scenarios: Iterable[tuple[Scenario, Iterable[Replicate]]],
+    methods: Iterable[tuple[Method, Any]],
+    catalog: Catalog,
+    fingerprints: Mapping[str, str],
+) -> Plan:
+    """All steps of scenarios × replicates × (references and methods with their configs).
+
+    ``fingerprints`` maps data sets to the hash of their content.
+    """
+    steps: dict[tuple[str, str], Step] = {}
+    undefined: dict[tuple[str, str], str] = {}
+    sourced = [(method, config, source_hash(method.unlearn)) for method, config in methods]
+    for scenario, replicates in scenarios:
+        defined = []
+        for method, config, source in sourced:
+            reason = method.undefined_because(scenario)
+            if reason:
+                undefined[scenario.name, method.name] = reason
+            else:
+                defined.append((method, config, source))
+        problem = _Problem(scenario, fingerprints[scenario.dataset], _backbone(scenario, catalog))
+        for replicate in replicates:
+            for step in problem.steps(replicate, defined, catalog.protocols.values()):
+                steps.setdefault(step.at, step)
+    return Plan(tuple(steps.values()), undefined)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A scenario with all that its models' names depend on."""
+
+    scenario: Scenario
+    fingerprint: str
+    backbone: str
+    """Its name; that of a plugin with the hash of its source."""
+
+    def steps(
+        self,
+        replicate: Replicate,
+        methods: Iterable[tuple[Method, Any, str]],
+        protocols: Iterable[Protocol],
+    ) -> Iterable[Step]:
+        original = self._row(replicate, ORIGINAL)
+        rows = {(MODEL, self.original(replicate)): original}
+        for draw in range(RETRAIN_DRAWS):
+            rows[MODEL, self.retrained(replicate, draw)] = self._row(replicate, RETRAIN, draw=draw)
+        for method, config, source in methods:
+            row = self._row(replicate, method.name, config=config, source=source)
+            rows[MODEL, self.unlearned(replicate, row)] = row
+        references = [logits_of(self.retrained(replicate, draw)) for draw in range(RETRAIN_DRAWS)]
+        for model, row in rows.items():
+            needs = (
+                () if row.method in (ORIGINAL, RETRAIN) else ((MODEL, self.original(replicate)),)
+            )
+            yield Step(*model, needs, row)
+            yield Step(*logits_of(model[1]), (model,), row)
+            run = RUN, self.run_id(row)
+            yield Step(*run, (model, logits_of(model[1]), *references), row)
+            behind = (run, logits_of(model[1]), *references)
+            for protocol in protocols:
+                yield measurement_step(behind, protocol, row)
+
+    def _row(
+        self,
+        replicate: Replicate,
+        method: str,
+        *,
+        config: Any = None,
+        draw: int = 0,
+        source: str = "",
+    ) -> Row:
+        return Row(self.scenario, replicate, method, config, draw, source, self.fingerprint)
+
+    def original(self, replicate: Replicate) -> str:
+        """The name of the original model, which does not depend on what is forgotten."""
+        scenario = self.scenario
+        return identity(
+            {
+                "code": CODE,
+                "model": ORIGINAL,
+                "data": self.fingerprint,
+                "backbone": self.backbone,
+                "stem": scenario.stem,
+                "recipe": scenario.recipe,
+                "held out": scenario.held_out,
+                "seed": replicate.seed,
+            }
+        )
+
+    def retrained(self, replicate: Replicate, draw: int) -> str:
+        """The name of a retrained model, which does not depend on what a method may see."""
+        return identity(
+            {
+                "model": RETRAIN,
+                "instead of": self.original(replicate),
+                "forget": self.scenario.forget,
+                "forget seed": replicate.forget_seed,
+                "draw": draw,
+            }
+        )
+
+    def unlearned(self, replicate: Replicate, row: Row) -> str:
+        """The name of an unlearned model."""
+        return identity(
+            {
+                "model": row.method,
+                "config": row.config,
+                "source": row.source,
+                "original": self.original(replicate),
+                "forget": self.scenario.forget,
+                "forget seed": replicate.forget_seed,
+                "access": self.scenario.retain_access,
+            }
+        )
+
+    def run_id(self, row: Row) -> str:
+        """The name of a run: everything that was asked, whatever is measured on it later."""
+        return identity(
+            {
+                "code": CODE,
+                "data": self.fingerprint,
+                "backbone": self.backbone,
+                "scenario": problem_of(self.scenario),
+                "replicate": row.replicate,
+                "method": row.method,
+                "config": row.config,
+                "source": row.source,
+                "draw": row.draw,
+            }
+        )
+
+
+def logits_of(model: str) -> tuple[str, str]:
+    """Where the logits of a model lie in the store."""
+    return LOGITS, identity({"logits of": model})
+
+
+def measurement_step(needs: tuple[tuple[str, str], ...], protocol: Protocol, row: Row) -> Step:
+    """The step that measures one protocol on a run, which is the first of its needs."""
+    key = identity({"run": needs[0][1], "protocol": protocol.name, "version": protocol.version})
+    return Step(MEASUREMENT, key, needs, row, protocol)
+
+
+def problem_of(scenario: Scenario) -> dict[str, Any]:
+    """A scenario without that which only its page depends on."""
+    fields = dict(plain(scenario))
+    return {name: fields[name] for name in fields if name not in ("mia", "replicates")}
+
+
+def _backbone(scenario: Scenario, catalog: Catalog) -> str:
+    plugin = catalog.backbones.get(scenario.backbone.partition("[")[0])
+    return f"{scenario.backbone}@{source_hash(plugin.build)}" if plugin else scenario.backbone

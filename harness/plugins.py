@@ -1,0 +1,224 @@
+"""From installed plugins to the catalog: each plugin on its own, each failure with its reason."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import pluggy
+
+from harness import hookspecs
+from harness.errors import UserError, unknown
+from harness.hookspecs import PROJECT
+from harness.specs import (
+    REFERENCES,
+    Backbone,
+    Catalog,
+    Dataset,
+    Method,
+    Protocol,
+    Scenario,
+    Spec,
+    Suite,
+)
+
+T = TypeVar("T")
+
+KIND: Mapping[type[Any], str] = {
+    Method: "method",
+    Backbone: "backbone",
+    Dataset: "dataset",
+    Protocol: "protocol",
+    Scenario: "scenario",
+    Suite: "suite",
+}
+
+GIVES: Mapping[str, tuple[type[Any], ...]] = {
+    "unlearning_methods": (Method,),
+    "unlearning_backbones": (Backbone,),
+    "unlearning_datasets": (Dataset,),
+    "unlearning_protocols": (Protocol,),
+    "unlearning_scenarios": (Scenario, Suite),
+}
+"""Hook → what it may return."""
+
+
+class PluginError(Exception):
+    """Why one plugin is left out."""
+
+
+def load_catalog(extra: Iterable[str] = ()) -> Catalog:
+    """Everything that the installed plugins and those of ``-p`` offer.
+
+    An installed plugin that fails is left out and named in ``failures``. A plugin of ``extra`` (a
+    module's name, or the path of a ``.py`` file) that fails is a UserError, and so are two specs of
+    one name.
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    specs: dict[tuple[str, str], Spec] = {}
+    origin: dict[tuple[str, str], str] = {("method", name): "harness" for name in REFERENCES}
+    failures: dict[str, str] = {}
+    for name, load, required in _sources(extra):
+        try:
+            added = _read_plugin(manager, name, load)
+        except PluginError as error:
+            if required:
+                raise UserError(f"plugin {name!r}: {error}") from None
+            failures[name] = str(error)
+            continue
+        for spec in added:
+            _add(spec, name, specs, origin)
+    _check_pages(origin)
+    return Catalog(
+        **{f"{kind}s": _named(specs, kind) for kind in KIND.values()},
+        origin=origin,
+        failures=failures,
+    )
+
+
+def find(kind: str, name: str, catalog: Mapping[str, T], failures: Mapping[str, str]) -> T:
+    """The spec of that name.
+
+    Raises UserError with the nearest names and with the plugins that were left out.
+    """
+    if name in catalog:
+        return catalog[name]
+    error = unknown(kind, name, catalog)
+    if failures:
+        left_out = "; ".join(f"{plugin}: {reason}" for plugin, reason in failures.items())
+        raise UserError(f"{error} (left out: {left_out})")
+    raise error
+
+
+def _sources(extra: Iterable[str]) -> Iterable[tuple[str, Callable[[], object], bool]]:
+    for point in sorted(
+        importlib.metadata.entry_points(group=PROJECT), key=lambda p: (_distribution(p), p.name)
+    ):
+        yield f"{_distribution(point)}:{point.name}", point.load, False
+    for given in extra:
+        yield given, lambda given=given: _import(given), True  # type: ignore[misc]
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"
+
+
+def _import(given: str) -> ModuleType:
+    path = Path(given)
+    if path.suffix != ".py":
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        return importlib.import_module(given)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path.absolute()}")
+    name = f"unlearning_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.absolute())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _read_plugin(
+    manager: pluggy.PluginManager, name: str, load: Callable[[], object]
+) -> list[Spec]:
+    try:
+        plugin = load()
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"its import failed: {_brief(error)}") from error
+    if manager.is_registered(plugin):  # installed, and given by -p as well
+        return []
+    _check_hooks(plugin)
+    try:
+        manager.register(plugin, name)
+    except (pluggy.PluginValidationError, ValueError) as error:
+        raise PluginError(_brief(error)) from None
+    callers = manager.get_hookcallers(plugin) or []
+    return [spec for caller in callers for spec in _call(manager, caller.name, plugin)]
+
+
+def _check_hooks(plugin: object) -> None:
+    """Holds every marked function against the hooks; pluggy alone ignores a misspelt one."""
+    marked = {
+        name: member
+        for name, member in inspect.getmembers(plugin)
+        if isinstance(getattr(member, f"{PROJECT}_impl", None), Mapping)
+    }
+    if not marked:
+        raise PluginError(
+            f"it has no hook; expected a function marked with @hookimpl and named one of "
+            f"{', '.join(GIVES)}"
+        )
+    for name, function in marked.items():
+        if name not in GIVES:
+            raise PluginError(str(unknown("hook", name, GIVES)))
+        if inspect.signature(function).parameters:
+            raise PluginError(
+                f"hook {name}{inspect.signature(function)} takes arguments; expected {name}()"
+            )
+
+
+def _call(manager: pluggy.PluginManager, hook: str, plugin: object) -> list[Spec]:
+    caller = getattr(manager.hook, hook)
+    found: list[Spec] = []
+    for impl in caller.get_hookimpls():
+        if impl.plugin is not plugin:
+            continue
+        try:
+            given = impl.function()
+            specs = None if given is None else list(given)
+        except Exception as error:
+            raise PluginError(f"{hook}() failed: {_brief(error)}") from error
+        wanted = " or ".join(kind.__name__ for kind in GIVES[hook])
+        if specs is None:
+            raise PluginError(f"{hook}() returned None; expected a list of {wanted}")
+        for spec in specs:
+            if not isinstance(spec, GIVES[hook]):
+                raise PluginError(f"{hook}() gave {spec!r}; expected {wanted}")
+        found += specs
+    return found
+
+
+def _add(
+    spec: Spec, plugin: str, specs: dict[tuple[str, str], Spec], origin: dict[tuple[str, str], str]
+) -> None:
+    kind = next(kind for noun, kind in KIND.items() if isinstance(spec, noun))
+    at = kind, spec.name
+    if at in origin:
+        raise UserError(
+            f"two plugins give a {kind} named {spec.name!r}: {origin[at]} and {plugin}; "
+            f"rename one, or uninstall one of the two"
+        )
+    specs[at] = spec
+    origin[at] = plugin
+
+
+def _check_pages(origin: Mapping[tuple[str, str], str]) -> None:
+    pages: dict[str, tuple[str, str]] = {"readme": ("page", "README")}
+    for kind, name in origin:
+        if kind in ("method", "scenario"):
+            other = pages.setdefault(name.lower(), (kind, name))
+            if other != (kind, name):
+                raise UserError(
+                    f"{kind} {name!r} of {origin[kind, name]} and {other[0]} {other[1]!r} of "
+                    f"{origin.get(other, 'harness')} would share one page; rename one"
+                )
+
+
+def _named(specs: Mapping[tuple[str, str], Spec], kind: str) -> dict[str, Any]:
+    return {spec.name: spec for (of, _), spec in specs.items() if of == kind}
+
+
+def _brief(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0]}"

@@ -1,0 +1,58 @@
+"""The published SVC attack on confidence: learnt on retain and test set, asked about forget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.svm import SVC
+from torch import Tensor
+from torch.nn import functional as F
+
+from harness.hookspecs import hookimpl
+from harness.specs import Estimate, Evidence, Metric, Protocol
+from harness.statistics import proportion
+
+
+def measure(evidence: Evidence) -> dict[str, Estimate]:
+    """The share of the forget set that a support-vector classifier takes for non-members, percent.
+
+    It learns from this model's confidence in the recorded label: on the first ``len(test)`` rows of
+    the retain set as members, and on the whole test set as non-members. Nothing in it is random.
+    """
+    logits, labels = evidence.target, evidence.labels
+    size = len(labels.test)
+    if not size:
+        return {"svc": Estimate(None, note="no test images")}
+    members = _confidence(logits.retain[:size], labels.retain[:size])
+    nonmembers = _confidence(logits.test, labels.test)
+    forget = _confidence(logits.forget, labels.forget)
+    if not len(forget):
+        return {"svc": proportion(0, 0)}
+    features = np.concatenate([members, nonmembers])[:, None]
+    classes = np.repeat([1, 0], [len(members), len(nonmembers)])
+    attack = SVC(C=3, gamma="auto", kernel="rbf").fit(features, classes)
+    taken = attack.predict(forget[:, None])
+    return {"svc": proportion(int(np.count_nonzero(taken == 0)), len(taken))}
+
+
+def _confidence(logits: Tensor, labels: Tensor) -> NDArray[np.float64]:
+    """``(n,)`` in [0, 1]: each row's probability of its own recorded label."""
+    loss = F.cross_entropy(logits.double(), labels, reduction="none")
+    confidence: NDArray[np.float64] = loss.neg().exp().cpu().numpy()
+    return confidence
+
+
+@hookimpl
+def unlearning_protocols() -> Iterable[Protocol]:
+    """One protocol, ``confidence-mia``, in the form of Unlearn-Sparse and SalUn."""
+    return [
+        Protocol(
+            "confidence-mia",
+            version=1,
+            metrics=(Metric("svc"),),
+            measure=measure,
+            paper="https://arxiv.org/abs/2310.12508",
+        )
+    ]

@@ -1,0 +1,56 @@
+"""Membership inference by a threshold on the loss: forget set against test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from harness.hookspecs import hookimpl
+from harness.specs import Estimate, Evidence, Metric, Protocol
+from harness.statistics import delong, tpr_at_fpr
+
+FPR = 0.01
+
+
+def measure(evidence: Evidence) -> dict[str, Estimate]:
+    """The attack's AUC and TPR, in percent; members are the forget set.
+
+    Non-members are the test rows with the forget set's class proportions. An AUC below the
+    retrained models' is over-forgetting, and as telling as one above.
+    """
+    logits, labels, rows = evidence.target, evidence.labels, evidence.nonmembers
+    members = _log_probability(logits.forget, labels.forget).cpu().numpy()
+    nonmembers = _log_probability(logits.test[rows], labels.test[rows]).cpu().numpy()
+    return {
+        "auc": delong(members, nonmembers),
+        "tpr@1%fpr": tpr_at_fpr(members, nonmembers, FPR),
+    }
+
+
+def _log_probability(logits: Tensor, labels: Tensor) -> Tensor:
+    """``(n,)`` float64: the log-probability of the recorded label.
+
+    From the margin to all other classes together, so that sure rows, whose probability rounds to 1,
+    keep their order.
+    """
+    at = labels[:, None]
+    exact = logits.double()
+    others = exact.scatter(1, at, -torch.inf).logsumexp(dim=1)
+    return F.logsigmoid(exact.gather(1, at)[:, 0] - others)
+
+
+@hookimpl
+def unlearning_protocols() -> Iterable[Protocol]:
+    """One protocol, ``loss-mia``."""
+    return [
+        Protocol(
+            "loss-mia",
+            version=1,
+            metrics=(Metric("auc"), Metric("tpr@1%fpr")),
+            measure=measure,
+            paper="https://arxiv.org/abs/1709.01604",
+        )
+    ]

@@ -1,0 +1,149 @@
+"""What a command asks for, as plain values, and what that means with the plugins installed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.errors import UserError, unknown
+from harness.plugins import find
+from harness.specs import REFERENCES, Catalog, Method, Replicate, Scenario
+
+
+@dataclass(frozen=True)
+class Request:
+    """The words of ``unlearn run``; plain values only, so that they travel to other processes."""
+
+    methods: tuple[str, ...] = ()
+    """Empty: those of the suite, or all."""
+    suite: str = ""
+    scenarios: tuple[str, ...] = ()
+    replicates: int = 0
+    """0: as many as each scenario states."""
+    seed: int = 0
+    """The first replicate's."""
+    backbone: str = ""
+    dataset: str = ""
+    settings: tuple[str, ...] = ()
+    """``method.field=value``."""
+    plugins: tuple[str, ...] = ()
+    device: str = "cpu"
+    store: str = "runs"
+    data: str = "data"
+    threads: int = 1
+
+
+DEFAULT_SUITE = "digits"
+
+
+def wanted_scenarios(request: Request, catalog: Catalog) -> list[tuple[Scenario, list[Replicate]]]:
+    """The scenarios, with ``--backbone`` and ``--dataset`` applied, and their replicates."""
+    if request.scenarios and request.suite:
+        raise UserError("--suite and --scenario exclude each other; give one of them")
+    names = request.scenarios
+    if not names:
+        suite = request.suite or DEFAULT_SUITE
+        names = find("suite", suite, catalog.suites, catalog.failures).scenarios
+    wanted = []
+    for name in dict.fromkeys(names):
+        scenario = find("scenario", name, catalog.scenarios, catalog.failures)
+        scenario = derived(scenario, backbone=request.backbone, dataset=request.dataset)
+        count = request.replicates or scenario.replicates
+        seeds = range(request.seed, request.seed + count)
+        wanted.append((scenario, [Replicate(seed, seed) for seed in seeds]))
+    return wanted
+
+
+def derived(scenario: Scenario, *, backbone: str = "", dataset: str = "") -> Scenario:
+    """The scenario with another backbone or data set, and with a name that says so."""
+    backbone, dataset = backbone or scenario.backbone, dataset or scenario.dataset
+    changed = [backbone] * (backbone != scenario.backbone)
+    changed += [dataset] * (dataset != scenario.dataset)
+    marks = [re.sub(r"[^A-Za-z0-9._]+", "-", value).strip("-.") for value in changed]
+    name = "+".join([scenario.name, *marks])
+    return replace(scenario, name=name, backbone=backbone, dataset=dataset)
+
+
+def wanted_methods(request: Request, catalog: Catalog) -> list[tuple[Method, Any]]:
+    """The methods with their configs, ``--set`` applied; the two references need no naming."""
+    names = [name for name in request.methods if name not in REFERENCES]
+    if not request.methods:
+        suite = None if request.scenarios else request.suite or DEFAULT_SUITE
+        names = list(catalog.suites[suite].methods) if suite else []
+        names = names or sorted(catalog.methods)
+    methods = {
+        name: find("method", name, catalog.methods, catalog.failures)
+        for name in dict.fromkeys(names)
+    }
+    configs = {name: method.config for name, method in methods.items()}
+    for setting in request.settings:
+        name, field, text = _parts(setting)
+        if name not in configs:
+            raise UserError(f"--set {setting}: {unknown('method of this run', name, configs)}")
+        configs[name] = configured(name, configs[name], field, text)
+    return [(method, configs[name]) for name, method in methods.items()]
+
+
+def _parts(setting: str) -> tuple[str, str, str]:
+    found = re.fullmatch(r"([^=]+)\.([^.=]+)=(.*)", setting)
+    if not found:
+        raise UserError(f"--set {setting!r}: expected METHOD.FIELD=VALUE, as in finetune.lr=0.05")
+    return found[1], found[2], found[3]
+
+
+def configured(method: str, config: Any, field: str, text: str) -> Any:
+    """The config with one field set from its text, converted by the field's type.
+
+    Raises UserError for an unknown field, a text that does not convert, and a value that the
+    config itself refuses.
+    """
+    types_ = typing.get_type_hints(type(config))
+    names = [f.name for f in dataclasses.fields(config)]
+    if field not in names:
+        raise UserError(f"--set {method}.{field}: {unknown('setting', field, names)}")
+    try:
+        return replace(config, **{field: _convert(text, types_[field])})
+    except ValueError as error:
+        raise UserError(f"--set {method}.{field}={text}: {error}") from None
+
+
+def _convert(text: str, wanted: Any) -> Any:
+    if typing.get_origin(wanted) is typing.Literal:
+        return _one_of(text, typing.get_args(wanted))
+    if typing.get_origin(wanted) in (typing.Union, types.UnionType):
+        kinds = [kind for kind in typing.get_args(wanted) if kind is not type(None)]
+        if text.lower() == "none" and len(kinds) < len(typing.get_args(wanted)):
+            return None
+        if len(kinds) == 1:
+            return _convert(text, kinds[0])
+    if wanted is bool:
+        return _one_of(text.lower(), ("true", "false")) == "true"
+    if wanted is str:
+        return text
+    if wanted in (int, float):
+        return _number(text, wanted)
+    raise ValueError(f"a field of type {wanted} cannot be set on the command line")
+
+
+def _one_of(text: str, choices: Iterable[Any]) -> Any:
+    by_text: Mapping[str, Any] = {str(choice): choice for choice in choices}
+    if text not in by_text:
+        raise ValueError(f"expected one of {', '.join(by_text)}; got {text!r}")
+    return by_text[text]
+
+
+def _number(text: str, wanted: type[int] | type[float]) -> int | float:
+    try:
+        value = wanted(text)
+    except ValueError:
+        kind = "a whole number" if wanted is int else "a number"
+        raise ValueError(f"expected {kind}; got {text!r}") from None
+    if not math.isfinite(value):
+        raise ValueError(f"expected a finite number; got {text!r}")
+    return value

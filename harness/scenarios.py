@@ -1,0 +1,54 @@
+"""The built-in scenarios and suites: named constants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.data import Augmentation
+from harness.hookspecs import hookimpl
+from harness.specs import ClassFraction, RandomFraction, Recipe, Scenario, Suite, WholeClass
+
+DIGITS = Scenario(
+    name="digits-random10",
+    dataset="noisy-digits",
+    backbone="test_resnet",
+    recipe=Recipe(epochs=20, lr=0.1, batch=64),
+    forget=RandomFraction(0.1),
+)
+"""One label in five is wrong, so a model must memorise, and there is something to forget."""
+
+SMALL_IMAGES = Recipe(epochs=30, lr=0.1, batch=128, augmentation=Augmentation(crop=True, flip=True))
+
+CIFAR10 = Scenario(
+    name="cifar10-random10",
+    dataset="CIFAR10",
+    backbone="resnet18",
+    recipe=SMALL_IMAGES,
+    forget=RandomFraction(0.1),
+    stem="small",
+    replicates=3,
+)
+
+SCENARIOS = (
+    DIGITS,
+    replace(DIGITS, name="digits-random10-forget-only", retain_access=0.0),
+    replace(DIGITS, name="digits-class3", dataset="digits", forget=WholeClass(3)),
+    replace(DIGITS, name="digits-half-class3", dataset="digits", forget=ClassFraction(3, 0.5)),
+    CIFAR10,
+    replace(CIFAR10, name="cifar10-random50", forget=RandomFraction(0.5)),
+    replace(CIFAR10, name="cifar10-random10-forget-only", retain_access=0.0),
+    replace(CIFAR10, name="cifar100-random10", dataset="CIFAR100"),
+    replace(CIFAR10, name="fashion-random10", dataset="FashionMNIST"),
+    replace(CIFAR10, name="svhn-random10", dataset="SVHN"),
+)
+
+SUITES = (
+    Suite("digits", (SCENARIOS[0].name, SCENARIOS[1].name)),
+    Suite("cifar10", (CIFAR10.name, "cifar10-random50", "cifar10-random10-forget-only")),
+)
+
+
+@hookimpl
+def unlearning_scenarios() -> list[Scenario | Suite]:
+    """The digits on a CPU, and the sets of the literature."""
+    return [*SCENARIOS, *SUITES]

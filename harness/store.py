@@ -1,0 +1,154 @@
+"""Results of steps as checksummed files, named by what was asked, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from harness.errors import UserError
+
+FACTS, TENSORS, SEAL = "facts.json", "tensors.safetensors", "seal.json"
+
+
+class CorruptionError(Exception):
+    """A file of the store is not what was once written to it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What a step left behind."""
+
+    facts: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+
+class Store:
+    """A folder ``kind/key/`` a result, with a seal that holds the checksum of each of its files.
+
+    Several processes may use one store: a step is computed under its lock, which the operating
+    system releases when its holder dies, and a result appears by one rename.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        if root.exists() and not root.is_dir():
+            raise UserError(
+                f"--store {root} is a file; expected a folder, or a path to make one at"
+            )
+
+    def open(self) -> None:
+        """Makes the folder; raises UserError where it cannot be written to."""
+        try:
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            (self.root / "locks" / ".written").touch()
+        except OSError as error:
+            raise UserError(f"cannot write to --store {self.root}: {error.strerror}") from None
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether the result is there; its checksums are not read."""
+        return (self._folder(kind, key) / SEAL).exists()
+
+    def keys(self, kind: str) -> list[str]:
+        """The names of all results of one kind, sorted."""
+        folder = self.root / kind
+        return sorted(path.parent.name for path in folder.glob(f"*/{SEAL}"))
+
+    def read(self, kind: str, key: str, *, tensors: bool = True) -> Entry:
+        """The result, after its checksums were compared.
+
+        Raises CorruptionError that names the file and the reason.
+        """
+        folder = self._folder(kind, key)
+        self._verify(folder, skip=() if tensors else (TENSORS,))
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        path = folder / TENSORS
+        return Entry(facts, load_file(path) if tensors and path.exists() else {})
+
+    def fault(self, kind: str, key: str) -> str:
+        """What is wrong with a result; empty where nothing is."""
+        try:
+            self._verify(self._folder(kind, key))
+        except CorruptionError as error:
+            return str(error)
+        return ""
+
+    def write(
+        self, kind: str, key: str, facts: Mapping[str, Any], tensors: Mapping[str, Tensor] | None
+    ) -> None:
+        """Puts a result in its place; call it under the result's lock."""
+        draft, folder = self.root / "drafts" / f"{kind}-{key}", self._folder(kind, key)
+        self.discard(kind, key)
+        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+        draft.mkdir(parents=True)
+        text = json.dumps(facts, sort_keys=True, indent=1, allow_nan=False)
+        (draft / FACTS).write_text(text, encoding="utf-8")
+        if tensors is not None:
+            own = {
+                name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()
+            }
+            save_file(own, draft / TENSORS)
+        sums = {path.name: _checksum(path) for path in sorted(draft.iterdir())}
+        (draft / SEAL).write_text(json.dumps(sums), encoding="utf-8")
+        for path in draft.iterdir():
+            _flush(path)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft.rename(folder)
+        _flush(folder.parent)
+
+    def discard(self, kind: str, key: str) -> None:
+        """Removes a result, whole or broken; nothing happens where there is none."""
+        folder = self._folder(kind, key)
+        if folder.exists():
+            (folder / SEAL).unlink(missing_ok=True)  # from here on it is no result
+            shutil.rmtree(folder)
+
+    @contextmanager
+    def lock(self, kind: str, key: str) -> Iterator[bool]:
+        """Whether this process now holds the step; it does not wait for another."""
+        self.open()
+        held = FileLock(self.root / "locks" / f"{kind}-{key}.lock")
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            held.release()
+
+    def _folder(self, kind: str, key: str) -> Path:
+        return self.root / kind / key
+
+    def _verify(self, folder: Path, skip: tuple[str, ...] = ()) -> None:
+        try:
+            sums = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+            for name, expected in sums.items():
+                if name not in skip and _checksum(folder / name) != expected:
+                    raise CorruptionError(f"{folder / name}: its checksum differs from its seal's")
+        except (OSError, ValueError, AttributeError) as error:
+            raise CorruptionError(f"{folder}: {type(error).__name__}: {error}") from None
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
