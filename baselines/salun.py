@@ -2,7 +2,7 @@
 
 Fan et al., ICLR 2024, https://arxiv.org/abs/2310.12508. The mask takes the largest gradients of the
 forget set's loss over all parameters together. Masked weights and their momentum are put back after
-each step, so that neither momentum nor weight decay moves them (the repository mended this in 2026).
+each step, so that neither momentum nor weight decay moves them (the repository did so in 2026).
 Defaults are for small tasks; the paper's code takes half of the weights, lr 0.013, 10 epochs.
 """
 
@@ -65,6 +65,7 @@ def saliency_mask(model: nn.Module, forget: Data, ratio: float, *, batch: int) -
     size = torch.cat([gradient.abs().flatten() for gradient in total.values()])
     kept = max(1, round(ratio * len(size)))
     threshold = size.kthvalue(len(size) - kept + 1).values
+    threshold = threshold.clamp(min=torch.finfo(size.dtype).tiny)  # no gradient, no salience
     return {name: gradient.abs() >= threshold for name, gradient in total.items()}
 
 

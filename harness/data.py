@@ -143,23 +143,19 @@ class Distortions:
     @classmethod
     def draw(cls, augment: Tensor, kind: Augmentation, generator: torch.Generator) -> Distortions:
         """Independent for each image; none for a row that does not allow it."""
-        n = len(augment)
+        n, device = len(augment), augment.device
         shift = torch.randint(-CROP_PADDING, CROP_PADDING + 1, (n, 2), generator=generator)
         mirror = torch.rand(n, generator=generator) < 0.5
-        allowed = augment.cpu()
-        shift *= (allowed & kind.crop)[:, None]
-        mirror &= allowed & kind.flip
-        return cls(shift.to(augment.device), mirror.to(augment.device))
+        return cls(
+            shift.to(device, non_blocking=True) * (augment & kind.crop)[:, None],
+            mirror.to(device, non_blocking=True) & augment & kind.flip,
+        )
 
     def apply(self, images: Tensor, rows: Tensor) -> Tensor:
         """The images ``(b, c, h, w)`` of these rows ``(b,)``, each moved in its own way."""
         height, width = images.shape[-2:]
         pad = CROP_PADDING
-        bordered = F.pad(images, (pad, pad, pad, pad))
-        across = torch.arange(width, device=images.device)
-        across = torch.where(self.mirror[rows, None], across.flip(0), across)
-        x = across - self.shift[rows, 1, None] + pad
-        y = torch.arange(height, device=images.device) - self.shift[rows, 0, None] + pad
-        at = torch.arange(len(images), device=images.device)
-        moved = bordered[at[:, None, None], :, y[:, :, None], x[:, None, :]]
-        return moved.permute(0, 3, 1, 2)
+        crops = F.pad(images, (pad, pad, pad, pad)).unfold(2, height, 1).unfold(3, width, 1)
+        top, left = (pad - self.shift[rows]).unbind(1)
+        moved = crops[torch.arange(len(images), device=images.device), :, top, left]
+        return torch.where(self.mirror[rows, None, None, None], moved.flip(3), moved)

@@ -100,7 +100,7 @@ def index_page(every: Sequence[Table], methods: Sequence[str]) -> str:
             "",
             f"Methods: {', '.join(links) or NONE}.",
             "",
-            "The tables are rendered from `records/*.jsonl`, a line a run and a line a measurement;",
+            "The tables are rendered from `records/*.jsonl`, one line a run and one a measurement;",
             "`unlearn leaderboard --check` fails where a page differs from its records.",
             "",
         ]

@@ -93,7 +93,9 @@ def wanted_methods(request: Request, catalog: Catalog) -> list[tuple[Method, Any
 def _parts(setting: str) -> tuple[str, str, str]:
     found = re.fullmatch(r"([^=]+)\.([^.=]+)=(.*)", setting)
     if not found:
-        raise UserError(f"--set {setting!r}: expected METHOD.FIELD=VALUE, as in finetune.lr=0.05")
+        raise UserError(
+            f"--set {setting!r}: expected METHOD.FIELD=VALUE, as in some-method.lr=0.05"
+        )
     return found[1], found[2], found[3]
 
 

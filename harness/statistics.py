@@ -169,10 +169,9 @@ def ranks(gaps: Gaps) -> dict[str, int | None]:
     Significant: the paired t-test's p, adjusted by Holm over all pairs, is at most 5 %. Raises
     ValueError for a gap that is not finite.
     """
-    rankable = _rankable(gaps)
-    differences = _differences(rankable)
+    differences = _differences(gaps)
     adjusted = holm({pair: _t_test(values) for pair, values in differences.items()})
-    better = dict.fromkeys(rankable, 0)
+    better = {row: 0 for row, cells in gaps.items() if len(cells) >= FEWEST_REPLICATES}
     for (first, second), values in differences.items():
         if adjusted[first, second] <= SIGNIFICANCE:
             better[second if values.mean() < 0 else first] += 1
@@ -186,7 +185,7 @@ def smallest_difference(gaps: Gaps) -> float | None:
     deviation of the pairs' differences, over √n; n is the smallest number of shared replicates.
     None where no two rows can be compared.
     """
-    differences = list(_differences(_rankable(gaps)).values())
+    differences = list(_differences(gaps).values())
     if not differences:
         return None
     n = min(len(values) for values in differences)
@@ -230,20 +229,16 @@ def _missing(members: Vector, nonmembers: Vector) -> str:
 
 
 def _placements(members: Vector, nonmembers: Vector) -> tuple[Vector, Vector]:
-    """Per member the share of non-members below it, per non-member the share of members above."""
+    """The share of the other side that scores lower: for each member, then for each non-member."""
     m, n = len(members), len(nonmembers)
     together = stats.rankdata(np.concatenate([members, nonmembers]))
-    below = together[:m] - stats.rankdata(members)
-    not_above = together[m:] - stats.rankdata(nonmembers)
-    return below / n, 1 - not_above / m
-
-
-def _rankable(gaps: Gaps) -> Gaps:
-    return {row: cells for row, cells in gaps.items() if len(cells) >= FEWEST_REPLICATES}
+    nonmembers_below = together[:m] - stats.rankdata(members)
+    members_below = together[m:] - stats.rankdata(nonmembers)
+    return nonmembers_below / n, members_below / m
 
 
 def _differences(gaps: Gaps) -> dict[Pair, Vector]:
-    """First - second over the shared replicates, for each pair that has enough of them."""
+    """First - second over the shared replicates, for each pair that has three or more of them."""
     for row, cells in gaps.items():
         if not all(math.isfinite(gap) for gap in cells.values()):
             raise ValueError(f"row {row!r}: every gap must be finite; got {list(cells.values())}")

@@ -63,13 +63,13 @@ def batches(
         if distorted:
             distortions = Distortions.draw(data.augment, augmentation, generator)
         for step, rows in enumerate(order[part] for part in slices):
-            images = data.images[rows]
+            images = data.images.index_select(0, rows)
             if distorted:
                 images = distortions.apply(images, rows)
             yield Batch(
                 as_float(images).contiguous(memory_format=torch.channels_last),
-                data.labels[rows],
-                data.index[rows],
+                data.labels.index_select(0, rows),
+                data.index.index_select(0, rows),
                 (epoch + step / len(slices)) / epochs,
             )
 
@@ -123,9 +123,10 @@ def train(
     ):
         with low_precision:
             value = loss(model, part)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
         with torch._C.DisableTorchFunction():  # an optimizer's work is not counted: spare the cost
+            optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        with torch._C.DisableTorchFunction():
             optimizer.step()
         if after_step is not None:
             after_step(model, optimizer)

@@ -193,6 +193,15 @@ class TestLossMia:
 
         assert loss_mia.measure(given)["auc"].value == 100
 
+    def test_tells_rows_apart_that_float32_would_not(self):
+        given = evidence(forget=1, retain=1, test=1, nonmembers=torch.arange(1), classes=3)
+        close = Outputs(
+            torch.tensor([[0.0, 8.0, -12.0]]), given.target.retain, torch.tensor([[0.0, 8.0, -9.0]])
+        )
+        first = Labels(*[torch.zeros(1, dtype=torch.int64)] * 3)
+
+        assert loss_mia.measure(replace(given, target=close, labels=first))["auc"].value == 100
+
     def test_sees_only_the_non_members_among_the_test_rows(self):
         given = evidence()
         elsewhere = given.target.test.clone()

@@ -1,0 +1,167 @@
+"""The built-in data sets, as uint8 tensors: scikit-learn's digits and torchvision's."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.nn import functional as F
+
+from harness.data import Data
+from harness.errors import UserError, unknown
+from harness.folders import load_folder
+from harness.hookspecs import hookimpl
+from harness.seeds import stream
+from harness.specs import Dataset
+
+DIGITS_SIDE = 16
+DIGITS_TRAIN = 1000
+NOISE = 0.2
+FOLDER = "folder:"
+
+
+def load_dataset(name: str, datasets: Mapping[str, Dataset], root: Path) -> tuple[Data, Data]:
+    """The train and the test set of that name, on the CPU; ``folder:PATH`` is any image folder.
+
+    Raises UserError for an unknown name, missing files, and a plugin's loader that gives anything
+    else than two sets of images of one shape.
+    """
+    if name.startswith(FOLDER):
+        loaded: Any = load_folder(name.removeprefix(FOLDER))
+    elif name in datasets:
+        loaded = datasets[name].load(root)
+    else:
+        raise UserError(f"{unknown('dataset', name, datasets)} Any image folder is folder:PATH")
+    _check(name, loaded)
+    train, test = loaded
+    return train, test
+
+
+def channel_statistics(data: Data) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, in units of [0, 1]; a constant one has 1."""
+    scale = 255.0 if data.images.dtype == torch.uint8 else 1.0
+    means, deviations = [], []
+    for channel in range(data.shape[0]):
+        pixels = data.images[:, channel].double() / scale
+        means.append(float(pixels.mean()))
+        deviations.append(float(pixels.std(correction=0)) or 1.0)
+    return means, deviations
+
+
+def fingerprint(train: Data, test: Data) -> str:
+    """20 hexadecimal digits over all images, labels and shapes."""
+    digest = hashlib.sha256()
+    for part in (train, test):
+        for column in (part.images, part.labels):
+            digest.update(f"{tuple(column.shape)} {column.dtype}".encode())
+            digest.update(column.contiguous().numpy().data)
+    return digest.hexdigest()[:20]
+
+
+def digits(_root: Path, *, noise: float) -> tuple[Data, Data]:
+    """1,000 train and 797 test images, ``(n, 1, 16, 16)``, in one fixed random order.
+
+    ``noise`` is the share of all labels, before the split, that are replaced by another label.
+    """
+    bunch = load_digits()
+    small = torch.as_tensor(bunch.images, dtype=torch.float32)[:, None] / 16
+    side = DIGITS_SIDE
+    large = F.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)
+    images = (large * 255).round().to(torch.uint8)
+    labels = _noisy(torch.as_tensor(bunch.target, dtype=torch.int64), noise)
+    order = torch.randperm(len(images), generator=stream(0, "digits/order"))
+    train, test = order[:DIGITS_TRAIN], order[DIGITS_TRAIN:]
+    return Data.of(images[train], labels[train]), Data.of(images[test], labels[test])
+
+
+def _noisy(labels: Tensor, share: float) -> Tensor:
+    generator = stream(0, "digits/label noise")
+    classes = int(labels.max()) + 1
+    rows = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
+    noisy = labels.clone()
+    shift = torch.randint(1, classes, (len(rows),), generator=generator)
+    noisy[rows] = (labels[rows] + shift) % classes
+    return noisy
+
+
+def from_torchvision(root: Path, *, name: str) -> tuple[Data, Data]:
+    """Reads torchvision's own files below ``root``; downloaded where they are missing.
+
+    Raises UserError where they can be had neither way.
+    """
+    kind = getattr(torchvision.datasets, name)
+    by_split = {"split": ("train", "test")} if name == "SVHN" else {"train": (True, False)}
+    (keyword, values), *_ = by_split.items()
+    return tuple(  # type: ignore[return-value]
+        _tensors(_open(partial(kind, str(root), **{keyword: value}), name, root))
+        for value in values
+    )
+
+
+def _open(make: Callable[..., Any], name: str, root: Path) -> Any:
+    try:
+        return make(download=False)
+    except RuntimeError:
+        pass  # torchvision's word for files that are missing or damaged
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return make(download=True)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"dataset {name!r} is not in --data {root}, and torchvision could not download it "
+            f"({reason}); put its files there as torchvision lays them out, or give the folder "
+            f"that has them by --data"
+        ) from None
+
+
+def _tensors(source: Any) -> Data:
+    """``(n, c, h, w)`` from torchvision's arrays: ``(n, h, w)``, ``(n, h, w, 3)``, SVHN's own."""
+    images = torch.as_tensor(source.data)
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.shape[-1] == 3:
+        images = images.permute(0, 3, 1, 2)
+    labels = source.labels if hasattr(source, "labels") else source.targets
+    return Data.of(images.contiguous(), torch.as_tensor(labels).long())
+
+
+def _check(name: str, loaded: Any) -> None:
+    if not (
+        isinstance(loaded, tuple | list)
+        and len(loaded) == 2
+        and all(isinstance(part, Data) for part in loaded)
+    ):
+        raise UserError(f"dataset {name!r}: its loader gave {loaded!r:.80}; expected (train, test)")
+    train, test = loaded
+    if not len(train) or not len(test) or train.shape != test.shape:
+        raise UserError(
+            f"dataset {name!r}: {len(train)} train images of {train.shape} and {len(test)} test "
+            f"images of {test.shape}; expected some of each, of one shape"
+        )
+    if int(torch.cat([train.labels, test.labels]).min()) < 0:
+        raise UserError(f"dataset {name!r}: labels must count from 0")
+
+
+@hookimpl
+def unlearning_datasets() -> list[Dataset]:
+    """The digits, clean and noisy, and torchvision's sets of 28 and 32 px."""
+    source = "https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html"
+    address = "https://pytorch.org/vision/stable/generated/torchvision.datasets."
+    return [
+        Dataset("digits", partial(digits, noise=0.0), source),
+        Dataset("noisy-digits", partial(digits, noise=NOISE), source),
+        *(
+            Dataset(name, partial(from_torchvision, name=name), f"{address}{name}.html")
+            for name in ("CIFAR10", "CIFAR100", "SVHN", "FashionMNIST", "MNIST")
+        ),
+    ]

@@ -1,0 +1,120 @@
+"""Lines: exact both ways, the same name on every machine, a fault told with its place."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from harness import (
+    Augmentation,
+    ClassFraction,
+    Cost,
+    Estimate,
+    GivenRows,
+    RandomFraction,
+    Recipe,
+    Replicate,
+    Scenario,
+    UserError,
+    WholeClass,
+)
+from harness.records import (
+    Measurement,
+    Run,
+    canonical,
+    identity,
+    merge,
+    plain,
+    read_lines,
+    scenario_of,
+    write_line,
+)
+
+RULES = [RandomFraction(0.1), WholeClass(3), ClassFraction(3, 0.5), GivenRows((1, 5))]
+
+
+def run(run_id="a", seed=0, method="m", **changes):
+    scenario = Scenario("s", "d", "b", Recipe(1, 0.1), RandomFraction(0.1))
+    line = Run(
+        run_id=run_id,
+        scenario={**plain(scenario), "data": "f"},
+        replicate={"seed": seed, "forget_seed": seed},
+        method=method,
+        config={"lr": 0.1},
+        draw=0,
+        source="abc",
+        status="finished",
+        circumstances={"finished": "2026-01-01"},
+        cost=Cost({"unlearn": 1.5}, 20.0),
+    )
+    return dataclasses.replace(line, **changes)
+
+
+def measurement(run_id="a", value=50.0, version=1):
+    return Measurement(run_id, "p", version, {"auc": Estimate(value, 40.0, 60.0, 100)})
+
+
+@pytest.mark.parametrize("line", [run(), measurement(), measurement(value=None)])
+def test_a_line_is_read_as_it_was_written(line):
+    text = write_line(line)
+
+    assert "\n" not in text
+    assert read_lines(text, "here") == [line]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_scenario_comes_back_from_its_line(rule):
+    scenario = Scenario("s", "d", "b", Recipe(2, 0.1, augmentation=Augmentation(flip=True)), rule)
+
+    assert scenario_of(json.loads(canonical(scenario)) | {"data": "hash"}) == scenario
+
+
+def test_an_identity_does_not_depend_on_order_or_container():
+    one = identity({"a": (1, 2), "b": Replicate(1, 2)})
+    two = identity({"b": Replicate(1, 2), "a": [1, 2]})
+
+    assert one == two
+    assert len(one) == 20
+
+
+def test_an_identity_tells_values_and_classes_apart():
+    ids = [identity(rule) for rule in RULES] + [identity(x) for x in (1, 1.5, "1", None, True)]
+
+    assert len({*ids}) == len(ids)
+
+
+def test_an_identity_is_the_same_on_every_machine():
+    found = identity({"recipe": Recipe(20, 0.1), "forget": RandomFraction(0.1)})
+
+    assert found == identity({"forget": RandomFraction(0.1), "recipe": Recipe(20, 0.1)})
+    assert canonical({"b": 0.1, "a": math.nan}) == '{"a":"nan","b":0.1}'
+
+
+def test_a_value_without_an_exact_form_is_refused():
+    with pytest.raises(TypeError, match="has no JSON form"):
+        canonical({"what": object()})
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"kind": "run"}', '{"kind": "other"}', '"x"', '{"no": 1}', "null"]
+)
+def test_a_line_that_is_no_record_is_told_with_its_place(text):
+    with pytest.raises(UserError, match=r"records/s\.jsonl, line 2: not a record"):
+        read_lines(write_line(run()) + "\n" + text, "records/s.jsonl")
+
+
+def test_the_later_source_stands_and_nothing_is_doubled():
+    old, new = run(status="finished"), run(status="diverged")
+
+    merged = merge([old, measurement(value=1.0)], [new, measurement(value=2.0, version=2)])
+
+    assert merged == sorted(merged, key=lambda line: isinstance(line, Run))
+    assert [line for line in merged if isinstance(line, Run)] == [new]
+    assert len(merged) == 2
+
+
+def test_the_order_of_lines_does_not_depend_on_the_order_of_arrival():
+    lines = [run("c", 2), run("a", 10), run("b", 1, "z"), measurement("a"), measurement("b")]
+
+    assert merge(lines) == merge(lines[::-1])

@@ -1,0 +1,382 @@
+"""The whole line on a problem of a second: run, skip, resume, repair, measure, render."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.store import Store
+
+METHOD = """
+from dataclasses import dataclass
+from torch import nn
+from harness import Method, Task, hookimpl, train
+
+@dataclass(frozen=True)
+class Config:
+    epochs: int = 1
+    lr: float = 0.01
+
+def unlearn(task: Task, config: Config) -> nn.Module:
+    {body}
+
+@hookimpl
+def unlearning_methods():
+    return [Method("mine", unlearn, Config())]
+"""
+SOUND = METHOD.format(
+    body="return train(task.model, task.retain, epochs=config.epochs, lr=config.lr, "
+    "generator=task.generator)"
+)
+
+
+def without_seconds(folder):
+    """Every record below a folder, less clocks and circumstances."""
+    lines = []
+    for path in sorted(Path(folder, "records").glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            fields = json.loads(line)
+            fields.pop("circumstances", None)
+            fields.get("cost", {}).pop("seconds", None)
+            lines.append(fields)
+    return lines
+
+
+def pages(folder):
+    return {path.name: path.read_text() for path in Path(folder).glob("*.md")}
+
+
+@pytest.fixture
+def finished(unlearn):
+    """A finished run of the tiny suite."""
+    status, out, err = unlearn("run", "--suite", "tiny-suite")
+    assert (status, err) == (0, ""), err
+    return out
+
+
+def test_a_suite_runs_and_becomes_pages(unlearn, finished, work):
+    status, out, _ = unlearn("leaderboard")
+
+    page = (work / "leaderboards" / "tiny.md").read_text()
+    assert status == 0
+    assert "did 12 models, 12 logits, 12 runs, 36 measurements; 0 of 72" in finished
+    for name in ("original", "retrain", "finetune", "random-labels"):
+        assert f"| {name}" in page
+    assert (work / "leaderboards" / "finetune.md").exists()
+    assert (work / "leaderboards" / "README.md").exists()
+    assert "NaN" not in page
+
+
+def test_the_same_command_again_does_nothing_and_says_so(unlearn, finished):
+    status, out, _ = unlearn("run", "--suite", "tiny-suite")
+
+    assert status == 0
+    assert "did 0 models, 0 logits, 0 runs, 0 measurements; 72 of 72" in out
+
+
+def test_the_same_seed_gives_the_same_records_in_another_store(unlearn, finished, work):
+    unlearn("leaderboard")
+    unlearn("run", "--suite", "tiny-suite", "--store", "second")
+    unlearn("leaderboard", "--store", "second", "--out", "boards")
+
+    assert without_seconds("boards") == without_seconds("leaderboards")
+
+
+def test_more_replicates_add_to_those_that_are_there(unlearn, finished):
+    _, out, _ = unlearn("run", "--suite", "tiny-suite", "--replicates", "3")
+
+    assert "did 6 models" in out
+
+
+def test_several_scenarios_share_originals_and_retrained_models(unlearn, finished):
+    _, out, _ = unlearn("run", "finetune", "--scenario", "tiny", "--set", "finetune.lr=0.01")
+
+    assert "did 2 models, 2 logits, 2 runs, 6 measurements" in out
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(unlearn, work):
+    status, out, _ = unlearn("run", "--suite", "tiny-suite", "--dry-run")
+
+    assert status == 0
+    assert "would do 12 models" in out
+    assert not (work / "runs").exists()
+
+
+def test_a_method_runs_again_when_asked_to(unlearn, finished):
+    _, out, _ = unlearn("run", "--suite", "tiny-suite", "--again", "finetune")
+
+    assert "did 2 models, 2 logits, 2 runs, 6 measurements" in out
+
+
+def test_a_plugin_gets_its_row_and_an_edited_one_is_run_again(unlearn, finished, work):
+    (work / "mine.py").write_text(SOUND)
+    words = ("run", "mine", "--scenario", "tiny", "-p", "mine.py")
+    first = unlearn(*words)
+    again = unlearn(*words)
+    (work / "mine.py").write_text(SOUND.replace("lr=config.lr", "lr=config.lr / 2"))
+    edited = unlearn(*words)
+    unlearn("leaderboard")
+
+    assert "did 2 models" in first[1], first
+    assert "did 0 models" in again[1]
+    assert "did 2 models" in edited[1]
+    page = (work / "leaderboards" / "tiny.md").read_text()
+    assert page.count("| mine ") == 3  # one row in each of the three tables
+    assert "Left out: 2 runs" in page
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
+        ("return None", "MethodError: it returned None; expected the unlearned model"),
+        ("return nn.Linear(2, 2)", "differs from the original's"),
+    ],
+)
+def test_a_method_that_fails_is_told_and_the_other_rows_go_on(unlearn, work, body, message):
+    (work / "mine.py").write_text(METHOD.format(body=body))
+
+    status, out, err = unlearn("run", "mine", "finetune", "--scenario", "tiny", "-p", "mine.py")
+
+    assert status == 1
+    assert message in err
+    unlearn("leaderboard")
+    page = (work / "leaderboards" / "tiny.md").read_text()
+    assert "| finetune" in page
+    assert "| mine" not in page
+
+
+def test_a_diverged_run_is_recorded_and_shown(unlearn, work):
+    body = "next(task.model.parameters()).data.fill_(float('nan')); return task.model"
+    (work / "mine.py").write_text(METHOD.format(body=body))
+
+    status, _, err = unlearn("run", "mine", "--scenario", "tiny", "-p", "mine.py")
+    unlearn("leaderboard")
+
+    assert (status, err) == (0, "")
+    assert "diverged: 2" in (work / "leaderboards" / "tiny.md").read_text()
+
+
+@pytest.mark.parametrize("kind", ["models", "logits", "runs", "measurements"])
+@pytest.mark.parametrize("damage", ["truncate", "remove"])
+def test_a_broken_file_is_found_reported_and_made_anew(unlearn, finished, work, kind, damage):
+    unlearn("leaderboard")
+    before = without_seconds("leaderboards")
+    name = "facts.json" if kind in ("runs", "measurements") else "tensors.safetensors"
+    path = sorted(work.glob(f"runs/{kind}/*/{name}"))[0]
+    path.unlink() if damage == "remove" else path.write_bytes(path.read_bytes()[:-3])
+
+    status, out, err = unlearn("run", "--suite", "tiny-suite")
+    unlearn("leaderboard", "--out", "boards")
+
+    assert status == 0
+    assert "thrown away and made anew" in err
+    assert f"did {int(kind == 'models')} models" in out
+    assert without_seconds("boards") == before
+
+
+def test_a_broken_file_is_left_out_of_the_leaderboard_and_reported(unlearn, finished, work):
+    path = sorted(work.glob("runs/runs/*/facts.json"))[0]
+    path.write_text("{")
+
+    status, _, err = unlearn("leaderboard")
+
+    assert status == 0
+    assert str(path) in err
+
+
+def test_the_check_passes_on_what_was_rendered_and_fails_on_an_edit(unlearn, finished, work):
+    unlearn("leaderboard")
+    clean = unlearn("leaderboard", "--check")[0]
+    page = work / "leaderboards" / "tiny.md"
+    page.write_text(page.read_text().replace("100", "99"))
+
+    status, out, _ = unlearn("leaderboard", "--check")
+
+    assert clean == 0
+    assert status == 1
+    assert "tiny.md differs" in out
+    assert "99" in page.read_text()
+
+
+def test_records_outlive_the_store_and_nothing_is_doubled(unlearn, finished, work):
+    unlearn("leaderboard")
+    before = pages("leaderboards")
+    shutil.rmtree(work / "runs")
+    alone = unlearn("leaderboard", "--check")[0]
+
+    unlearn("run", "--suite", "tiny-suite")
+    unlearn("leaderboard")
+
+    records = (work / "leaderboards" / "records" / "tiny.jsonl").read_text().splitlines()
+    assert alone == 0
+    assert len(records) == 48
+    assert pages("leaderboards").keys() == before.keys()
+
+
+def test_a_page_that_no_record_calls_for_any_more_is_removed(unlearn, finished, work):
+    unlearn("leaderboard")
+    stale, own = work / "leaderboards" / "old.md", work / "leaderboards" / "notes.md"
+    stale.write_text((work / "leaderboards" / "tiny.md").read_text())
+    own.write_text("my own notes")
+
+    assert unlearn("leaderboard", "--check")[0] == 1
+    unlearn("leaderboard")
+    assert not stale.exists()
+    assert own.exists()
+
+
+PROTOCOL = """
+from harness import Estimate, Metric, Protocol, hookimpl
+
+def measure(evidence):
+    return {{"mean": Estimate({value})}}
+
+@hookimpl
+def unlearning_protocols():
+    return [Protocol("mine", {version}, (Metric("mean"),), measure)]
+"""
+
+
+def test_a_new_protocol_is_measured_on_old_runs_without_training(unlearn, finished, work):
+    (work / "mine.py").write_text(
+        PROTOCOL.format(value="float(evidence.target.forget.mean())", version=1)
+    )
+    models = sorted(work.glob("runs/models/*"))
+
+    status, out, err = unlearn("measure", "-p", "mine.py")
+
+    assert (status, err) == (0, "")
+    assert "measured 12 of 48" in out
+    assert sorted(work.glob("runs/models/*")) == models
+
+
+def test_a_protocols_newer_version_takes_the_place_of_the_older(unlearn, finished, work):
+    for version in (2, 1):
+        (work / "mine.py").write_text(PROTOCOL.format(value=f"{version}.0", version=version))
+        unlearn("measure", "-p", "mine.py")
+    unlearn("leaderboard")
+
+    page = (work / "leaderboards" / "tiny.md").read_text()
+    assert "2.0 ± 0.0 (+0.0)" in page
+    assert " 1.0 ± 0.0 (+0.0)" not in page
+
+
+@pytest.mark.parametrize("value", ["float('nan')", "'high'"])
+def test_a_protocol_that_returns_no_number_is_told(unlearn, finished, work, value):
+    (work / "mine.py").write_text(PROTOCOL.format(value=value, version=1))
+
+    status, _, err = unlearn("measure", "-p", "mine.py")
+
+    assert status == 1
+    assert "mine failed" in err
+    assert "ProtocolError" in err
+
+
+def test_one_run_can_be_shown(unlearn, finished, work):
+    run_id = Store(work / "runs").keys("runs")[0]
+
+    status, out, _ = unlearn("show", run_id[:12])
+
+    assert status == 0
+    assert run_id in out
+    assert "loss-mia.auc" in out
+
+
+CHILD = """
+import os, pathlib, signal, sys
+sys.path.insert(0, os.getcwd())
+from harness.cli import main
+import harness.store as store
+
+words, moments = sys.argv[1].split(), [int(m) for m in sys.argv[2].split(",")]
+
+def run(moment):
+    calls = 0
+    def dying(function):
+        def call(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+        return call
+    store.save_file = dying(store.save_file)
+    store.os.fsync = dying(store.os.fsync)
+    store.Path.rename = dying(store.Path.rename)
+    store.Path.write_text = dying(store.Path.write_text)
+    os._exit(main(words))
+
+for moment in moments:
+    child = os.fork()
+    if child == 0:
+        run(moment)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_kill_9_at_ten_moments_loses_nothing_and_doubles_nothing(unlearn, finished, work):
+    unlearn("leaderboard")
+    words = "run --suite tiny-suite --store killed --workers 1 --device cpu -p tiny_plugin.py"
+    moments = [1, 2, 3, 4, 5, 7, 11, 23, 57, 103]
+
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, words, ",".join(map(str, moments))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status = unlearn(*words.split()[:5])[0]
+    unlearn("leaderboard", "--store", "killed", "--out", "boards")
+
+    ends = [line for line in done.stdout.splitlines() if line.isdigit()]
+    assert ends == [str(int(signal.SIGKILL))] * len(moments), done.stderr
+    assert status == 0
+    assert without_seconds("boards") == without_seconds("leaderboards")
+
+
+def test_two_processes_share_one_store_and_ctrl_c_loses_nothing(work, capfd):
+    words = [sys.executable, "-m", "harness.cli", "run", "--suite", "tiny-suite", "--device", "cpu"]
+    words += ["-p", "tiny_plugin.py", "--replicates", "4"]
+    first = subprocess.Popen([*words, "--workers", "2"])
+    second = subprocess.Popen([*words, "--workers", "1"])
+    while not (work / "runs" / "models").exists() and first.poll() is None:
+        pass
+    first.send_signal(signal.SIGINT)
+
+    assert first.wait() == 130
+    assert second.wait() == 0
+    assert "the same command goes on" in capfd.readouterr().err
+    assert main([*words[3:], "--workers", "2"]) == 0
+    assert "did 0 models" in capfd.readouterr().out
+    store = Store(work / "runs")
+    assert len(store.keys("models")) == 24
+    assert not any(
+        store.fault(kind, key) for kind in ("models", "runs") for key in store.keys(kind)
+    )
+
+
+def test_a_step_that_builds_on_a_result_broken_meanwhile_mends_it(work, monkeypatch, capfd):
+    words = ["run", "--suite", "tiny-suite", "--device", "cpu", "--workers", "1"]
+    words += ["-p", "tiny_plugin.py"]
+    write = Store.write
+
+    def writing(self, kind, key, facts, tensors):
+        write(self, kind, key, facts, tensors)
+        if kind == "models" and not (work / "damaged").exists():
+            (work / "damaged").touch()
+            (self.root / kind / key / "tensors.safetensors").write_bytes(b"x")
+
+    monkeypatch.setattr(Store, "write", writing)
+
+    assert main(words) == 0
+    captured = capfd.readouterr()
+    assert "thrown away and made anew" in captured.err
+    assert Store(work / "runs").keys("runs")
