@@ -49,8 +49,7 @@ class Pgd:
     def __post_init__(self) -> None:
         if not (self.eps_init > 0 and self.steps >= 1 and self.step > 0 and self.growth > 1):
             raise ValueError(
-                "eps_init and step must be above 0, steps at least 1 and growth above 1; "
-                f"got {self}"
+                f"eps_init, step > 0, steps >= 1 and growth > 1 are needed; got {self}"
             )
 
 
@@ -151,8 +150,8 @@ class _Search:
 
     def run(self) -> Adversarial:
         clean_label = self._start() if len(self.clean) else self.labels
-        reach = torch.maximum(self.clean - self.low, self.high - self.clean)
-        reach = _norm(reach)[:, 0]  # no image is farther than this
+        farthest = torch.maximum(self.clean - self.low, self.high - self.clean)
+        reach = _norm(farthest)[:, 0]
         active = (self.status == Status.NOT_FOUND).nonzero().flatten()
         x, eps = self.clean[active], self.method.eps_init
         while len(active):
@@ -257,9 +256,7 @@ class _Search:
                 f"the model must give logits ({len(x)}, classes >= 2); got {tuple(logits.shape)}"
             )
         if int(self.labels.max()) >= logits.shape[1]:
-            raise ValueError(
-                f"labels must be in [0, {logits.shape[1]}); got {int(self.labels.max())}"
-            )
+            raise ValueError(f"a label is {int(self.labels.max())}; {logits.shape[1]} classes")
         return logits.float()
 
 

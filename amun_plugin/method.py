@@ -22,7 +22,9 @@ class AmunConfig:
     """Search as published; fine-tuning set for small tasks (the paper's: 10 epochs, StepLR)."""
 
     epochs: int = 4
-    lr: float = 0.05
+    lr: float = 0.055
+    lr_without_retain: float = 0.015
+    """Where no retain data is granted nothing holds the model, and it bears far less."""
     mixture: Mixture = "R+A"
     """What is learned, once an epoch: the retain set, the forget set, the adversarial examples.
     The paper's text says R+F+A, and R+A where the forget set is large; its later code says R+A."""
@@ -35,8 +37,8 @@ class AmunConfig:
 
     def __post_init__(self) -> None:
         Pgd(eps_init=self.eps_init, steps=self.steps)
-        if self.epochs < 0 or self.lr < 0:
-            raise ValueError(f"epochs and lr must not be negative; got {self.epochs}, {self.lr}")
+        if min(self.epochs, self.lr, self.lr_without_retain) < 0:
+            raise ValueError(f"epochs and learning rates must not be negative; got {self}")
 
 
 def amun(task: Task, config: AmunConfig) -> nn.Module:
@@ -52,7 +54,7 @@ def amun(task: Task, config: AmunConfig) -> nn.Module:
         task.model,
         join(*(parts[name] for name in mixture.split("+"))),
         epochs=config.epochs,
-        lr=config.lr,
+        lr=config.lr if len(task.retain) else config.lr_without_retain,
         batch=recipe.batch,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,

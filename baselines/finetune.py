@@ -16,7 +16,7 @@ class FinetuneConfig:
     """Settings of the fine-tuning."""
 
     epochs: int = 4
-    lr: float = 0.1
+    lr: float = 0.12
 
 
 def finetune(task: Task, config: FinetuneConfig) -> nn.Module:

@@ -16,7 +16,7 @@ class GradientAscentConfig:
     """Settings of the ascent; the learning rate stays constant, as in the papers' code."""
 
     epochs: int = 4
-    lr: float = 1e-3
+    lr: float = 0.015
 
 
 def gradient_ascent(task: Task, config: GradientAscentConfig) -> nn.Module:

@@ -17,7 +17,7 @@ class L1SparseConfig:
     """Settings of the fine-tuning."""
 
     epochs: int = 4
-    lr: float = 0.1
+    lr: float = 0.12
     gamma: float = 5e-4
     """The penalty's weight at the start."""
 

@@ -20,7 +20,9 @@ class RandomLabelsConfig:
     """Settings of the fine-tuning."""
 
     epochs: int = 4
-    lr: float = 0.05
+    lr: float = 0.03
+    lr_without_retain: float = 0.008
+    """Where no retain data is granted nothing holds the model, and it bears far less."""
 
 
 def random_labels(task: Task, config: RandomLabelsConfig) -> nn.Module:
@@ -30,7 +32,7 @@ def random_labels(task: Task, config: RandomLabelsConfig) -> nn.Module:
         task.model,
         join(task.retain, task.forget),
         epochs=config.epochs,
-        lr=config.lr,
+        lr=config.lr if len(task.retain) else config.lr_without_retain,
         batch=recipe.batch,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,

@@ -23,8 +23,10 @@ class SalunConfig:
     """Settings of the mask and the fine-tuning."""
 
     epochs: int = 4
-    lr: float = 0.05
-    ratio: float = 0.5
+    lr: float = 0.03
+    lr_without_retain: float = 0.01
+    """Where no retain data is granted nothing holds the model, and it bears far less."""
+    ratio: float = 0.2
     """Share of the weights that may move."""
 
     def __post_init__(self) -> None:
@@ -40,7 +42,7 @@ def salun(task: Task, config: SalunConfig) -> nn.Module:
         task.model,
         join(task.retain, task.forget),
         epochs=config.epochs,
-        lr=config.lr,
+        lr=config.lr if len(task.retain) else config.lr_without_retain,
         batch=recipe.batch,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,

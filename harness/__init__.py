@@ -2,20 +2,14 @@
 
 from harness.data import Augmentation, Data, as_float, join
 from harness.errors import UserError
+from harness.evidence import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
 from harness.hookspecs import hookimpl
 from harness.specs import (
     Backbone,
     ClassFraction,
-    Cost,
     Dataset,
-    Estimate,
-    Evidence,
     GivenRows,
-    Labels,
     Method,
-    Metric,
-    Outputs,
-    Protocol,
     RandomFraction,
     Recipe,
     Replicate,

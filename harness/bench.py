@@ -11,20 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.evidence import Cost, Estimate, Evidence, Labels, Outputs, Protocol
 from harness.models import Material, Workshop, circumstances, model_seed
 from harness.plan import LOGITS, MEASUREMENT, MODEL, RUN, Row, Step
 from harness.records import DIVERGED, FINISHED, Measurement, Run, plain
-from harness.specs import (
-    ORIGINAL,
-    RETRAIN,
-    Catalog,
-    Cost,
-    Estimate,
-    Evidence,
-    Labels,
-    Outputs,
-    Protocol,
-)
+from harness.specs import ORIGINAL, RETRAIN, Catalog
 from harness.splits import Split, split, training_rows
 from harness.store import Store
 
@@ -172,6 +163,6 @@ def checked(protocol: Protocol, evidence: Evidence) -> dict[str, Estimate]:
         raise ProtocolError(f"it measured {found}; it declares {sorted(declared)}")
     for name, estimate in estimates.items():
         value = estimate.value if isinstance(estimate, Estimate) else math.nan
-        if value is not None and not math.isfinite(value):
+        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
             raise ProtocolError(f"its {name} is {estimate!r}; expected a finite Estimate, or none")
     return {name: estimates[name] for name in declared}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from harness.specs import Backbone, Dataset, Method, Protocol, Scenario, Suite
+    from harness.evidence import Protocol
+from harness.specs import Backbone, Dataset, Method, Scenario, Suite
 
 PROJECT = "unlearning"
 """pluggy's project name and the entry-point group of an installed plugin."""

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from harness.backbones import build_backbone
 from harness.data import Data
 from harness.datasets import channel_statistics, fingerprint, load_dataset
+from harness.evidence import Cost
 from harness.passes import FlopCounter, forward_flops
 from harness.seeds import derive, seeded, stream
-from harness.specs import Catalog, Cost, Method, Recipe, Replicate, Scenario, Task
+from harness.specs import Catalog, Method, Recipe, Replicate, Scenario, Task
 from harness.splits import Split
 from harness.training import predict, synchronised, train
 

@@ -6,18 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.evidence import Protocol
 from harness.records import identity, plain
 from harness.sources import source_hash
-from harness.specs import (
-    ORIGINAL,
-    RETRAIN,
-    RETRAIN_DRAWS,
-    Catalog,
-    Method,
-    Protocol,
-    Replicate,
-    Scenario,
-)
+from harness.specs import ORIGINAL, RETRAIN, RETRAIN_DRAWS, Catalog, Method, Replicate, Scenario
 
 CODE = 1
 """Raised when a change of the harness changes the numbers that it produces."""

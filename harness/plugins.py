@@ -16,18 +16,9 @@ import pluggy
 
 from harness import hookspecs
 from harness.errors import UserError, unknown
+from harness.evidence import Protocol
 from harness.hookspecs import PROJECT
-from harness.specs import (
-    REFERENCES,
-    Backbone,
-    Catalog,
-    Dataset,
-    Method,
-    Protocol,
-    Scenario,
-    Spec,
-    Suite,
-)
+from harness.specs import REFERENCES, Backbone, Catalog, Dataset, Method, Scenario, Spec, Suite
 
 T = TypeVar("T")
 

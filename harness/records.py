@@ -12,16 +12,8 @@ from typing import Any
 
 from harness.data import Augmentation
 from harness.errors import UserError
-from harness.specs import (
-    ClassFraction,
-    Cost,
-    Estimate,
-    GivenRows,
-    RandomFraction,
-    Recipe,
-    Scenario,
-    WholeClass,
-)
+from harness.evidence import Cost, Estimate
+from harness.specs import ClassFraction, GivenRows, RandomFraction, Recipe, Scenario, WholeClass
 
 FINISHED, DIVERGED = "finished", "diverged"
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from harness.data import NO_AUGMENTATION, Augmentation, Data
+from harness.evidence import Protocol
+from harness.names import check_name
 
 RANDOM, CLASS, PARTIAL_CLASS, GIVEN = "random", "class", "partial-class", "given"
 KINDS = frozenset({RANDOM, CLASS, PARTIAL_CLASS, GIVEN})
@@ -232,86 +233,6 @@ class Dataset:
         check_name("dataset", self.name)
 
 
-@dataclass(frozen=True, eq=False)
-class Outputs:
-    """One model's logits, each ``(n, classes)`` float32."""
-
-    forget: Tensor
-    retain: Tensor
-    test: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """The recorded labels of the same rows, each ``(n,)`` int64."""
-
-    forget: Tensor
-    retain: Tensor
-    test: Tensor
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one model took to make, everything included."""
-
-    seconds: Mapping[str, float]
-    """By phase, the device synchronised."""
-    passes: float
-    """Floating-point work, in forwards of one sample through the backbone."""
-    peak_memory: int | None = None
-    """Bytes on the GPU; none on a CPU, where a process's memory is not one run's."""
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What a protocol measures: one model beside models retrained without the forget set."""
-
-    target: Outputs
-    labels: Labels
-    nonmembers: Tensor
-    """``(m,)`` int64 rows of the test set with the forget set's class proportions."""
-    retrained: tuple[Outputs, ...]
-    """K of them; of a retrained model's own evidence, the other K - 1."""
-    cost: Cost
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured value with its 95 % interval over the points that it was measured on."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    note: str = ""
-    """Why there is no value."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A column: its unit, and which way is good."""
-
-    name: str
-    unit: str = "%"
-    goal: Literal["high", "low", "match"] = "match"
-    """``match``: the nearer to the retrained models' value, the better."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """A measurement: a pure function of the evidence."""
-
-    name: str
-    version: int
-    """Raised whenever its numbers change; finished runs are then measured again."""
-    metrics: tuple[Metric, ...]
-    measure: Callable[[Evidence], Mapping[str, Estimate]]
-    paper: str = ""
-
-    def __post_init__(self) -> None:
-        check_name("protocol", self.name)
-
-
 Spec = Method | Backbone | Dataset | Protocol | Scenario | Suite
 
 
@@ -329,14 +250,6 @@ class Catalog:
     """(kind, name) → the plugin that gave it."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Plugin → why it was left out."""
-
-
-def check_name(kind: str, name: str) -> None:
-    """Raises ValueError for a name that could not be a page's file name on every system."""
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
-        raise ValueError(
-            f"{kind} name {name!r}: expected letters, digits and . _ + -, a letter or a digit first"
-        )
 
 
 def _check_share(name: str, value: float) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.evidence import Estimate
 from harness.records import DIVERGED, Line, Measurement, Run, canonical
-from harness.specs import ORIGINAL, REFERENCES, RETRAIN, Estimate
+from harness.specs import ORIGINAL, REFERENCES, RETRAIN
 from harness.statistics import (
     Summary,
     exceeds_noise,

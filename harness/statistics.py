@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from harness.specs import Estimate
+from harness.evidence import Estimate
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05

@@ -11,11 +11,12 @@ from harness.plugins import load_catalog
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    {"version", "errors", "data", "seeds"},
+    {"version", "errors", "names", "data", "seeds"},
+    {"evidence"},
     {"specs", "passes"},
     {"hookspecs", "records"},
-    {"training", "statistics", "splits"},
-    {"standings", "backbones", "folders", "datasets", "scenarios", "protocols"},
+    {"training", "statistics", "splits", "folders", "stems"},
+    {"standings", "backbones", "datasets", "scenarios", "protocols"},
     {"leaderboard", "plugins", "sources"},
     {"store", "models", "plan"},
     {"request", "bench", "archive"},
@@ -24,7 +25,7 @@ LAYERS = (
     {"commands.options"},
     {"commands.run", "commands.listing", "commands.leaderboard", "commands.show"},
     {"commands.measure", "commands.doctor"},
-    {"cli"},
+    {"cli", "testing"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 

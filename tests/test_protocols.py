@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from harness import hookspecs
+from harness.evidence import Cost, Evidence, Labels, Outputs
 from harness.protocols import accuracy, confidence_mia, loss_mia
-from harness.specs import Cost, Evidence, Labels, Outputs
 from harness.statistics import proportion
 
 MODULES = [accuracy, confidence_mia, loss_mia]

@@ -89,7 +89,7 @@ def _request(arguments: argparse.Namespace, workers: int) -> Request:
         device=options.device(arguments.device),
         store=arguments.store,
         data=str(options.folder("--data", arguments.data)),
-        threads=max(1, _cores() // workers),
+        threads=_threads(workers),
     )
 
 
@@ -132,6 +132,12 @@ def conclude(outcome: Outcome, todo: Plan) -> int:
         )
         return 1
     return 0
+
+
+def _threads(workers: int) -> int:
+    """For each process; what OMP_NUM_THREADS says counts, since two busy threads a core crawl."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) else max(1, _cores() // workers)
 
 
 def _cores() -> int:

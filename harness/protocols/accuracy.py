@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
+from harness.evidence import Estimate, Evidence, Metric, Protocol
 from harness.hookspecs import hookimpl
-from harness.specs import Estimate, Evidence, Metric, Protocol
 from harness.statistics import proportion
 
 

@@ -10,8 +10,8 @@ from sklearn.svm import SVC
 from torch import Tensor
 from torch.nn import functional as F
 
+from harness.evidence import Estimate, Evidence, Metric, Protocol
 from harness.hookspecs import hookimpl
-from harness.specs import Estimate, Evidence, Metric, Protocol
 from harness.statistics import proportion
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from harness.evidence import Estimate, Evidence, Metric, Protocol
 from harness.hookspecs import hookimpl
-from harness.specs import Estimate, Evidence, Metric, Protocol
 from harness.statistics import delong, tpr_at_fpr
 
 FPR = 0.01

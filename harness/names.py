@@ -1,0 +1,13 @@
+"""What may be the name of a spec."""
+
+from __future__ import annotations
+
+import re
+
+
+def check_name(kind: str, name: str) -> None:
+    """Raises ValueError for a name that could not be a page's file name on every system."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+        raise ValueError(
+            f"{kind} name {name!r}: expected letters, digits and . _ + -, a letter or a digit first"
+        )
