@@ -62,13 +62,14 @@ def execute(arguments: argparse.Namespace) -> int:
         _again(method, plan, bench, dry=arguments.dry_run)
     progress = Progress(plan, workers)
     todo = missing(plan, bench, progress.report, dry=arguments.dry_run)
+    if not arguments.dry_run:
+        bench.store.open()
+        _try_backbones(request, catalog, bench, todo)
     for (scenario, method), reason in plan.undefined.items():
         print(f"skipped: {method} in {scenario}: {reason}")
     if arguments.dry_run:
         print(_counts("would do", todo, plan))
         return 0
-    bench.store.open()
-    _try_backbones(request, catalog, bench, todo)
     with progress.showing(todo):
         outcome = run(todo, bench, request, workers, progress.report)
     print(_counts("did", todo, plan))
