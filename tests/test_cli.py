@@ -13,7 +13,6 @@ MISTAKES = {
     "run --suite digits --scenario digits-random10": "exclude each other",
     "run --backbone test_resnett": "unknown backbone 'test_resnett'; did you mean 'test_resnet'",
     "run --backbone test_vit[img_size": "[",
-    "run --backbone test_vit[img_size=33]": "test_vit",
     "run --backbone test_resnet[depth=9]": "test_resnet",
     "run --dataset CIFAR11": "did you mean 'CIFAR10",
     "run --dataset folder:/no/such/folder": "/no/such/folder",
