@@ -44,15 +44,13 @@ def loss_on(model, data):
 
 def test_random_labels_are_never_the_own_one_and_are_drawn_anew(task):
     loss = relabelling(task)
-    seen = []
 
     class Fixed(nn.Module):
-        def forward(self, images):
+        def forward(self, _images):
             return torch.eye(CLASSES)[task.forget.labels] * 50
 
     batch = Batch(task.forget.images.float(), task.forget.labels, task.forget.index, 0.0)
-    for _ in range(5):
-        seen.append(loss(Fixed(), batch).item())
+    seen = [loss(Fixed(), batch).item() for _ in range(5)]
 
     assert all(value == pytest.approx(50, rel=1e-4) for value in seen)
 

@@ -69,31 +69,17 @@ def test_two_distributions_may_use_one_entry_point_name(site):
     assert {"first", "second"} <= {*load_catalog().methods}
 
 
+HOOK = "from harness import hookimpl\n@hookimpl\ndef unlearning_methods():\n    "
+
 FAULTS = {
     "import error": ("import no_such_module_anywhere", "ModuleNotFoundError"),
     "syntax error": ("def broken(:", "SyntaxError"),
     "exit at import": ("raise SystemExit(3)", "SystemExit"),
-    "raising hook": (
-        "from harness import hookimpl\n@hookimpl\ndef unlearning_methods():\n    raise OSError('x')",
-        "unlearning_methods() failed: OSError: x",
-    ),
-    "raising generator": (
-        "from harness import hookimpl\n@hookimpl\ndef unlearning_methods():\n"
-        "    raise OSError('late')\n    yield",
-        "OSError: late",
-    ),
-    "None": (
-        "from harness import hookimpl\n@hookimpl\ndef unlearning_methods():\n    pass",
-        "returned None; expected a list of Method",
-    ),
-    "not iterable": (
-        "from harness import hookimpl\n@hookimpl\ndef unlearning_methods():\n    return 3",
-        "TypeError",
-    ),
-    "wrong type": (
-        "from harness import hookimpl\n@hookimpl\ndef unlearning_methods():\n    return ['x']",
-        "gave 'x'; expected Method",
-    ),
+    "raising hook": (f"{HOOK}raise OSError('x')", "unlearning_methods() failed: OSError: x"),
+    "raising generator": (f"{HOOK}raise OSError('late')\n    yield", "OSError: late"),
+    "None": (f"{HOOK}pass", "returned None; expected a list of Method"),
+    "not iterable": (f"{HOOK}return 3", "TypeError"),
+    "wrong type": (f"{HOOK}return ['x']", "gave 'x'; expected Method"),
     "misspelt hook": (
         "from harness import hookimpl\n@hookimpl\ndef unlearning_method():\n    return []",
         "did you mean 'unlearning_methods'",
@@ -138,7 +124,7 @@ def test_a_failed_plugin_is_told_when_the_request_names_what_it_lacks(site):
     install(site, "faulty", "faulty_plugin", "import no_such_module_anywhere")
     catalog = load_catalog()
 
-    with pytest.raises(UserError, match="faulty:plugin.*no_such_module_anywhere"):
+    with pytest.raises(UserError, match=r"faulty:plugin.*no_such_module_anywhere"):
         find("method", "its-method", catalog.methods, catalog.failures)
 
 

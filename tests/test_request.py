@@ -116,8 +116,10 @@ def test_the_references_may_be_named_and_need_no_method(catalog):
     ],
 )
 def test_a_word_that_names_nothing_is_told_with_the_nearest(catalog, request_, message):
+    def resolve():
+        return wanted_scenarios(request_, catalog), wanted_methods(request_, catalog)
+
     with pytest.raises(UserError) as error:
-        wanted_scenarios(request_, catalog)
-        wanted_methods(request_, catalog)
+        resolve()
 
     assert message in str(error.value)

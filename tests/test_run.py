@@ -61,7 +61,7 @@ def finished(unlearn):
 
 
 def test_a_suite_runs_and_becomes_pages(unlearn, finished, work):
-    status, out, _ = unlearn("leaderboard")
+    status, _, _ = unlearn("leaderboard")
 
     page = (work / "leaderboards" / "tiny.md").read_text()
     assert status == 0
@@ -142,7 +142,7 @@ def test_a_plugin_gets_its_row_and_an_edited_one_is_run_again(unlearn, finished,
 def test_a_method_that_fails_is_told_and_the_other_rows_go_on(unlearn, work, body, message):
     (work / "mine.py").write_text(METHOD.format(body=body))
 
-    status, out, err = unlearn("run", "mine", "finetune", "--scenario", "tiny", "-p", "mine.py")
+    status, _, err = unlearn("run", "mine", "finetune", "--scenario", "tiny", "-p", "mine.py")
 
     assert status == 1
     assert message in err

@@ -40,7 +40,8 @@ def lines(method, seed, values, *, draw=0, source="x", config=None, at="1", stat
         cost=Cost({"train": 10.0 if method == "retrain" else 1.0}, 100.0),
     )
     none = Estimate(None, note="diverged")
-    estimate = {n: Estimate(v) if v is not None else none for n, v in zip(NAMES, values)}
+    estimates = (Estimate(value) if value is not None else none for value in values)
+    estimate = dict(zip(NAMES, estimates, strict=True))
     accuracy = {n.partition(".")[2]: estimate[n] for n in NAMES[:3]}
     return [
         run,

@@ -1,6 +1,5 @@
 """The store: whole results or none, broken ones found, one process a step."""
 
-import os
 import subprocess
 import sys
 
@@ -117,4 +116,4 @@ def test_reading_makes_no_folder(tmp_path):
 
     assert store.keys("runs") == []
     assert not store.has("runs", "key")
-    assert os.listdir(tmp_path) == []
+    assert [*tmp_path.iterdir()] == []
