@@ -33,13 +33,16 @@ class Data:
                 f"images must be (n, c, h, w), uint8 or float32 in [0, 1]; "
                 f"got {tuple(self.images.shape)}, {self.images.dtype}"
             )
-        for name, column in (("labels", self.labels), ("index", self.index)):
-            if column.shape != (n,) or column.dtype != torch.int64:
+        for name, dtype in (("labels", "int64"), ("index", "int64"), ("augment", "bool")):
+            column: Tensor = getattr(self, name)
+            if column.shape != (n,) or column.dtype != getattr(torch, dtype):
                 raise ValueError(
-                    f"{name} must be ({n},) int64; got {tuple(column.shape)}, {column.dtype}"
+                    f"{name} must be ({n},) {dtype}; got {tuple(column.shape)}, {column.dtype}"
                 )
-        if self.augment.shape != (n,) or self.augment.dtype != torch.bool:
-            raise ValueError(f"augment must be ({n},) bool; got {tuple(self.augment.shape)}")
+            if column.device != self.device:
+                raise ValueError(
+                    f"{name} must be on {self.device}, as the images; got {column.device}"
+                )
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor, *, augment: bool = True) -> Data:
@@ -112,7 +115,11 @@ def equal_batches(n: int, batch: int) -> list[slice]:
     """⌈n / batch⌉ slices of [0, n) whose sizes differ by at most one.
 
     A last batch of a handful of images would ruin the statistics of BatchNorm.
+
+    Raises ValueError for a batch below 1.
     """
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1; got {batch}")
     count = -(-n // batch)
     bounds = [n * i // count for i in range(count + 1)] if count else [0]
     return [slice(low, high) for low, high in pairwise(bounds)]

@@ -54,8 +54,6 @@ def batches(
     """
     if len(data) == 0:
         raise ValueError("cannot train on an empty set; does the scenario grant the retain set?")
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1; got {batch}")
     slices = equal_batches(len(data), batch)
     distorted = augmentation.crop or augmentation.flip
     for epoch in range(epochs):
@@ -110,7 +108,7 @@ def train(
     on_gpu = data.device.type == "cuda"
     model.to(memory_format=torch.channels_last)
     optimizer = SGD(weights, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
-    steps = epochs * len(equal_batches(len(data), max(batch, 1)))
+    steps = epochs * len(equal_batches(len(data), batch))
     scheduler = None
     if schedule == "one-cycle" and steps > 0:
         scheduler = OneCycleLR(optimizer, lr, total_steps=steps + 1, cycle_momentum=False)
