@@ -30,7 +30,8 @@ def seeded(seed: int, purpose: str) -> Iterator[None]:
     """
     value = derive(seed, purpose)
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng():
+    gpus = range(torch.cuda.device_count())  # named, for torch warns where it has to find several
+    with torch.random.fork_rng(gpus, device_type="cuda"):
         torch.manual_seed(value)
         random.seed(value)
         np.random.seed(value % 2**32)  # noqa: NPY002
