@@ -66,7 +66,7 @@ def amun(task: Task, config: AmunConfig) -> nn.Module:
 def examples(task: Task, config: AmunConfig) -> Data:
     """The adversarial examples of the forget set, each with its source's row number.
 
-    Samples for which there is none have no row; none at all is an IncompleteAttackError.
+    Samples for which there is none have no row; none at all is an AttackIncomplete.
     """
     method = Pgd(eps_init=config.eps_init, steps=config.steps)
     found = attack(task.model, as_float(task.forget.images), task.forget.labels, method)

@@ -1,0 +1,48 @@
+"""What logits ``(n, classes)`` say of labels ``(n,)``: right, or wrong by more than rounding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """``(n,)``: the label's logit less the largest other; negative where the model errs."""
+    own, others = _parted(logits, labels)
+    return own - others.amax(1)
+
+
+def loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """``(n,)``: logsumexp of the others less the label's: what the searches ascend.
+
+    The cross-entropy is its softplus: the direction is the same, and this one never saturates.
+    """
+    own, others = _parted(logits, labels)
+    return others.logsumexp(1) - own
+
+
+def loss_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+    """``(n, classes)``: the derivative of ``loss`` by the logits."""
+    _, others = _parted(logits, labels)
+    return others.softmax(1).scatter(1, labels[:, None], -1.0)
+
+
+def is_wrong(logits: Tensor, labels: Tensor, rounding: float) -> Tensor:
+    """``(n,)`` bool: wrong by more than this share of the largest logit.
+
+    So that a row stays wrong in a batch of another size, where sums are rounded otherwise.
+    """
+    return -margin(logits, labels) > rounding * logits.abs().amax(1)
+
+
+def rounding_of(dtype: torch.dtype, device: torch.device) -> float:
+    """How far logits computed in this type may differ, as a share of the largest."""
+    if dtype in (torch.bfloat16, torch.float16):
+        return 2 * torch.finfo(dtype).eps
+    coarse = device.type == "cuda" and torch.backends.cudnn.allow_tf32
+    return 1e-3 if coarse else 1e-5
+
+
+def _parted(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    at = labels[:, None]
+    return logits.gather(1, at)[:, 0], logits.scatter(1, at, -torch.inf)
