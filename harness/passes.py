@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,8 +21,9 @@ class FlopCounter(TorchFunctionMode):
     It watches calls of torch's Python functions and hangs a hook on their gradient nodes, so it
     also counts a plugin's own loop, and of a backward just those gradients that were computed. A
     torch dispatch mode would see every kernel, but makes a training step of a small model 40 %
-    slower. Not counted: element-wise work, optimizers, recurrent layers, gradients of gradients,
-    compiled graphs and replayed CUDA graphs.
+    slower. Not counted: element-wise work, optimizers, recurrent layers, gradients of gradients or
+    in forward mode, a graph's gradients for a batch of directions but once, compiled graphs and
+    replayed CUDA graphs.
     """
 
     def __init__(self) -> None:
@@ -36,89 +38,146 @@ class FlopCounter(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Calls the function and counts it if it is one of those that do the work."""
-        count = COUNTED.get(func)
-        if count is not None:
-            out = func(*args, **(kwargs or {}))
-            self._add(out, count(_physical(out), *args, *(kwargs or {}).values()))
+        named = kwargs or {}
+        rule = COUNTED.get(func)
+        operands = rule and _operands(rule.names, args, named)
+        if rule and operands:
+            out = func(*args, **named)
+            self._add(out, rule.count(_levels(out)[-1], *operands))
             return out
-        if func in MEASURED:
+        if rule or func in MEASURED:
             with FlopCounterMode(display=False) as kernels:
-                out = func(*args, **(kwargs or {}))
+                out = func(*args, **named)
             self._add(out, kernels.get_total_flops())
             return out
-        if func is F.multi_head_attention_forward:
+        if func in TRANSPARENT:
             with self:
-                return _TRANSPARENT_ATTENTION(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+                return TRANSPARENT[func](*args, **named)
+        return func(*args, **named)
 
     def _add(self, out: Tensor, flops: int) -> None:
         self.flops += flops
-        node = out.grad_fn
-        while node is not None and (len(node.next_functions) == 1 or node.name() == "AddBackward0"):
-            node = node.next_functions[0][0]  # a view, or a bias added: the product lies below
-        if node is None:
-            return
+        for level in _levels(out):
+            node = _product_node(level.grad_fn)
+            if node is not None:
+                self._count_gradients(node, flops)
+
+    def _count_gradients(self, node: Node, flops: int) -> None:
         first = 1 if node.name().startswith(("Add", "Badd")) else 0  # there the summand comes first
 
-        def count_gradients(gradients: tuple[Tensor | None, ...], _: object) -> None:
+        def count(gradients: tuple[Tensor | None, ...], _: object) -> None:
             # attention has two products forward, and three gradients that take four of them
             factors = gradients[first : first + 2]
             self.flops += flops * sum(gradient is not None for gradient in factors)
 
-        node.register_hook(count_gradients)
+        node.register_hook(count)
 
 
-def _physical(tensor: Tensor) -> Tensor:
-    """The tensor that holds the numbers: under ``torch.func.vmap`` with the hidden dimension."""
-    functorch = torch._C._functorch
-    while functorch.is_functorch_wrapped_tensor(tensor):
-        tensor = functorch.get_unwrapped(tensor)
-    return tensor
+def _product_node(node: Node | None) -> Node | None:
+    """The nearest node of several operands below views and an added bias, if there is one."""
+    if node is None or (len(node.next_functions) > 1 and node.name() != "AddBackward0"):
+        return node
+    below = (_product_node(parent) for parent, _ in node.next_functions)
+    return next((found for found in below if found is not None), None)
 
 
-def _convolution(out: Tensor, _: Tensor, weight: Tensor, *_rest: Any) -> int:
+def _levels(tensor: Tensor) -> list[Tensor]:
+    """The tensor and, under ``torch.func``, what it wraps, one a transform; the last is real."""
+    functorch, levels = torch._C._functorch, [tensor]
+    while functorch.is_functorch_wrapped_tensor(levels[-1]):
+        levels.append(functorch.get_unwrapped(levels[-1]))
+    return levels
+
+
+def _operands(
+    names: tuple[str, ...], args: tuple[Any, ...], named: Mapping[str, Any]
+) -> tuple[Tensor, ...]:
+    """The operands of a call that a rule asks for; empty where it was called in an odd way."""
+    found = (*args[: len(names)], *(named.get(name) for name in names[len(args) :]))
+    return found if all(isinstance(operand, Tensor) for operand in found) else ()
+
+
+class Rule(NamedTuple):
+    """How the work of one function follows from its result and its operands."""
+
+    count: Callable[..., int]
+    names: tuple[str, ...]
+    """The operands that ``count`` needs, the function's first ones or given by these names."""
+
+
+def _convolution(out: Tensor, _: Tensor, weight: Tensor) -> int:
     return 2 * out.numel() * math.prod(weight.shape[1:])  # (out, in / groups, …)
 
 
-def _product(out: Tensor, left: Tensor, *_rest: Any) -> int:
+def _product(out: Tensor, left: Tensor) -> int:
     return 2 * out.numel() * left.shape[-1]
 
 
-def _summed_product(out: Tensor, _: Tensor, left: Tensor, *_rest: Any) -> int:
+def _summed_product(out: Tensor, _: Tensor, left: Tensor) -> int:
     return _product(out, left)
 
 
-def _attention(out: Tensor, query: Tensor, key: Tensor, *_rest: Any) -> int:
+def _attention(out: Tensor, query: Tensor, key: Tensor) -> int:
     scores = math.prod(out.shape[:-1]) * key.shape[-2]  # batch × heads × queries × keys
     return 2 * scores * (query.shape[-1] + out.shape[-1])
 
 
-COUNTED: Mapping[Callable[..., Any], Callable[..., int]] = {
-    **dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), _convolution),
-    **dict.fromkeys((F.linear, torch.matmul, torch.mm, torch.bmm, torch.mv), _product),
-    **dict.fromkeys((Tensor.matmul, Tensor.__matmul__), _product),
-    **dict.fromkeys((Tensor.mm, Tensor.bmm, Tensor.mv), _product),
-    **dict.fromkeys((torch.addmm, torch.baddbmm, Tensor.addmm, Tensor.baddbmm), _summed_product),
-    F.scaled_dot_product_attention: _attention,
+COUNTED: Mapping[Callable[..., Any], Rule] = {
+    **dict.fromkeys(
+        (torch.conv1d, torch.conv2d, torch.conv3d), Rule(_convolution, ("input", "weight"))
+    ),
+    **dict.fromkeys(
+        (F.linear, torch.matmul, torch.linalg.matmul, torch.mm, torch.bmm, torch.mv),
+        Rule(_product, ("input",)),
+    ),
+    **dict.fromkeys(
+        (Tensor.matmul, Tensor.__matmul__, Tensor.mm, Tensor.bmm, Tensor.mv),
+        Rule(_product, ("self",)),
+    ),
+    **dict.fromkeys(
+        (torch.addmm, Tensor.addmm, Tensor.addmm_), Rule(_summed_product, ("input", "mat1"))
+    ),
+    **dict.fromkeys(
+        (torch.baddbmm, Tensor.baddbmm, Tensor.baddbmm_), Rule(_summed_product, ("input", "batch1"))
+    ),
+    F.scaled_dot_product_attention: Rule(_attention, ("query", "key")),
 }
 
 MEASURED = frozenset(
     {
         torch.einsum,
         torch.tensordot,
+        torch.inner,
+        torch.chain_matmul,
+        torch.linalg.multi_dot,
+        torch.convolution,
         torch.conv_transpose1d,
         torch.conv_transpose2d,
         torch.conv_transpose3d,
+        Tensor.__rmatmul__,
     }
 )
 """Rare ones, whose work is left to torch's own, slow counter to find out."""
 
-_TRANSPARENT_ATTENTION = FunctionType(
-    F.multi_head_attention_forward.__code__,
-    {**vars(F), "has_torch_function": lambda _: False},
-    argdefs=F.multi_head_attention_forward.__defaults__,
-)
-"""``nn.MultiheadAttention``'s function without its own door for modes, so its products are seen."""
+
+def _transparent(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function without its own door for modes, so that what it calls is seen."""
+    assert isinstance(function, FunctionType)
+    closed = dict.fromkeys(("has_torch_function", "has_torch_function_unary"), lambda _: False)
+    copied = FunctionType(function.__code__, {**function.__globals__, **closed})
+    copied.__defaults__, copied.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+    return copied
+
+
+TRANSPARENT: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    function: _transparent(function)
+    for function in (
+        F.multi_head_attention_forward,
+        Tensor.backward,  # these three run a checkpoint's second forward, and a stranger's backward
+        torch.autograd.backward,
+        torch.autograd.grad,
+    )
+}
 
 
 def forward_flops(model: nn.Module, image: Tensor) -> int:
@@ -126,8 +185,10 @@ def forward_flops(model: nn.Module, image: Tensor) -> int:
     modes = {module: module.training for module in model.modules()}
     model.eval()
     counter = FlopCounter()
-    with counter, torch.no_grad():
-        model(image)
-    for module, mode in modes.items():
-        module.training = mode
+    try:
+        with counter, torch.no_grad():
+            model(image)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
     return counter.flops
