@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import textwrap
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,9 @@ FOLDER = "folder:"
 def load_dataset(name: str, datasets: Mapping[str, Dataset], root: Path) -> tuple[Data, Data]:
     """The train and the test set of that name, on the CPU; ``folder:PATH`` is any image folder.
 
-    Raises UserError for an unknown name, missing files, and a plugin's loader that gives anything
-    else than two sets of images of one shape.
+    Rows are numbered afresh, for a loader may have selected some of a larger set. Raises UserError
+    for an unknown name, missing files, and a plugin's loader that gives anything else than two sets
+    of images of one shape, in [0, 1] where they are floats.
     """
     if name.startswith(FOLDER):
         loaded: Any = load_folder(name.removeprefix(FOLDER))
@@ -42,26 +45,31 @@ def load_dataset(name: str, datasets: Mapping[str, Dataset], root: Path) -> tupl
     else:
         raise UserError(f"{unknown('dataset', name, datasets)} Any image folder is folder:PATH")
     _check(name, loaded)
-    train, test = loaded
+    train, test = (replace(part.to("cpu"), index=torch.arange(len(part))) for part in loaded)
     return train, test
 
 
 def channel_statistics(data: Data) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel, in units of [0, 1]; a constant one has 1."""
-    scale = 255.0 if data.images.dtype == torch.uint8 else 1.0
-    means, deviations = [], []
-    for channel in range(data.shape[0]):
-        pixels = data.images[:, channel].double() / scale
-        means.append(float(pixels.mean()))
-        deviations.append(float(pixels.std(correction=0)) or 1.0)
-    return means, deviations
+    both = [_mean_and_deviation(channel.flatten()) for channel in data.images.unbind(1)]
+    return [mean for mean, _ in both], [deviation or 1.0 for _, deviation in both]
+
+
+def _mean_and_deviation(pixels: Tensor) -> tuple[float, float]:
+    if pixels.dtype != torch.uint8:
+        values = pixels.double()
+        return float(values.mean()), float(values.std(correction=0))
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    shares = torch.bincount(pixels, minlength=256).double() / len(pixels)  # in little memory
+    mean = levels @ shares
+    return float(mean), float((levels - mean).square() @ shares) ** 0.5
 
 
 def fingerprint(train: Data, test: Data) -> str:
-    """20 hexadecimal digits over all images, labels and shapes."""
+    """20 hexadecimal digits over all images, labels, shapes and what may be augmented."""
     digest = hashlib.sha256()
     for part in (train, test):
-        for column in (part.images, part.labels):
+        for column in (part.images, part.labels, part.augment):
             digest.update(f"{tuple(column.shape)} {column.dtype}".encode())
             digest.update(column.contiguous().numpy().data)
     return digest.hexdigest()[:20]
@@ -108,20 +116,18 @@ def from_torchvision(root: Path, *, name: str) -> tuple[Data, Data]:
 
 
 def _open(make: Callable[..., Any], name: str, root: Path) -> Any:
-    try:
-        return make(download=False)
-    except RuntimeError:
-        pass  # torchvision's word for files that are missing or damaged
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            return make(download=True)
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"dataset {name!r} is not in --data {root}, and torchvision could not download it "
-            f"({reason}); put its files there as torchvision lays them out, or give the folder "
-            f"that has them by --data"
-        ) from None
+    reason = ""
+    for download in (False, True):
+        try:
+            with contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
+                return make(download=download)
+        except Exception as error:  # files can be missing or damaged, and networks fail, in any way
+            reason = textwrap.shorten(str(error), 200) or type(error).__name__
+    raise UserError(
+        f"torchvision can neither read dataset {name!r} from --data {root} nor download it there "
+        f"({reason}); put its files there as torchvision lays them out, or give the folder that "
+        f"has them by --data"
+    )
 
 
 def _tensors(source: Any) -> Data:
@@ -141,13 +147,23 @@ def _check(name: str, loaded: Any) -> None:
         and len(loaded) == 2
         and all(isinstance(part, Data) for part in loaded)
     ):
-        raise UserError(f"dataset {name!r}: its loader gave {loaded!r:.80}; expected (train, test)")
+        parts = loaded if isinstance(loaded, tuple | list) else [loaded]
+        found = ", ".join(type(part).__name__ for part in parts)
+        raise UserError(
+            f"dataset {name!r}: its loader gave ({found}); expected (train, test), two Data"
+        )
     train, test = loaded
     if not len(train) or not len(test) or train.shape != test.shape:
         raise UserError(
             f"dataset {name!r}: {len(train)} train images of {train.shape} and {len(test)} test "
             f"images of {test.shape}; expected some of each, of one shape"
         )
+    for images in (train.images, test.images):
+        low, high = images.aminmax()
+        if images.is_floating_point() and not 0 <= low <= high <= 1:
+            raise UserError(
+                f"dataset {name!r}: its float images run from {low:g} to {high:g}; expected [0, 1]"
+            )
     if int(torch.cat([train.labels, test.labels]).min()) < 0:
         raise UserError(f"dataset {name!r}: labels must count from 0")
 

@@ -36,7 +36,7 @@ def unlearn(work, capsys):
     return call
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data():
     """The folder of real data; the test is skipped where there is none."""
     folder = Path(os.environ.get("UNLEARNING_TEST_DATA", TESTS.parents[1] / "shared" / "data"))
