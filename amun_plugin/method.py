@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from amun_plugin.adversarial import Pgd, attack
+from amun_plugin.adversarial import Closest, Pgd, attack
 from harness import Data, Method, Task, as_float, hookimpl, join, train
 
 Mixture = Literal["R+F+A", "R+A", "F+A", "A"]
@@ -30,15 +30,26 @@ class AmunConfig:
     The paper's text says R+F+A, and R+A where the forget set is large; its later code says R+A."""
     mixture_without_retain: Literal["F+A", "A"] = "A"
     """The same where no retain data is granted: F+A in the paper's text, A for large sets."""
+    attack: Literal["pgd", "pgd-origin", "closest"] = "pgd"
+    """The search: the released code's trajectory; the paper's restarts from the clean image; or the
+    nearest example that ``closest_steps`` gradients find."""
     eps_init: float = 0.04
-    """The search's first radius."""
+    """The first radius of both kinds of pgd."""
     steps: int = 50
-    """The search's steps a radius."""
+    """Their steps a radius."""
+    closest_steps: int = 10
 
     def __post_init__(self) -> None:
-        Pgd(eps_init=self.eps_init, steps=self.steps)
+        self.search()
         if min(self.epochs, self.lr, self.lr_without_retain) < 0:
             raise ValueError(f"epochs and learning rates must not be negative; got {self}")
+
+    def search(self) -> Pgd | Closest:
+        """The settings of the search that ``attack`` names."""
+        if self.attack == "closest":
+            return Closest(steps=self.closest_steps)
+        restart: Literal["warm", "origin"] = "warm" if self.attack == "pgd" else "origin"
+        return Pgd(eps_init=self.eps_init, steps=self.steps, restart=restart)
 
 
 def amun(task: Task, config: AmunConfig) -> nn.Module:
@@ -48,11 +59,9 @@ def amun(task: Task, config: AmunConfig) -> nn.Module:
     rounded to 8 bits. Deviation: one-cycle learning rate in place of StepLR.
     """
     recipe = task.scenario.recipe
-    mixture = config.mixture if len(task.retain) else config.mixture_without_retain
-    parts = {"R": task.retain, "F": task.forget, "A": examples(task, config)}
     return train(
         task.model,
-        join(*(parts[name] for name in mixture.split("+"))),
+        mixture(task, config),
         epochs=config.epochs,
         lr=config.lr if len(task.retain) else config.lr_without_retain,
         batch=recipe.batch,
@@ -63,17 +72,24 @@ def amun(task: Task, config: AmunConfig) -> nn.Module:
     )
 
 
+def mixture(task: Task, config: AmunConfig) -> Data:
+    """The parts that the config names, one after the other."""
+    names = config.mixture if len(task.retain) else config.mixture_without_retain
+    parts = {"R": task.retain, "F": task.forget, "A": examples(task, config)}
+    return join(*(parts[name] for name in names.split("+")))
+
+
 def examples(task: Task, config: AmunConfig) -> Data:
     """The adversarial examples of the forget set, each with its source's row number.
 
     Samples for which there is none have no row; none at all is an AttackIncomplete.
     """
-    method = Pgd(eps_init=config.eps_init, steps=config.steps)
-    found = attack(task.model, as_float(task.forget.images), task.forget.labels, method)
+    images = as_float(task.forget.images)
+    found = attack(task.model, images, task.forget.labels, config.search())
     if not found.ok.any():
         found.require_all()
-    images, labels = found.pairs()
-    return Data(images, labels, task.forget.index[found.ok], torch.zeros_like(found.ok[found.ok]))
+    nearest, labels = found.pairs()
+    return Data(nearest, labels, task.forget.index[found.ok], torch.zeros_like(found.ok[found.ok]))
 
 
 @hookimpl

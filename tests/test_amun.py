@@ -1,0 +1,139 @@
+"""AMUN: what it learns from, with and without the retain set, by each of its searches."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from amun_plugin import AttackIncomplete, Closest, Pgd
+from amun_plugin.method import AmunConfig, amun, examples, mixture
+from harness import Data, RandomFraction, Recipe, Scenario, Task, predict, train
+
+SEARCHES = ("pgd", "pgd-origin", "closest")
+CLASSES = 3
+
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 3)
+    )
+
+
+@pytest.fixture(scope="module")
+def trained():
+    torch.manual_seed(0)
+    labels = torch.arange(60) % CLASSES
+    images = torch.randint(0, 90, (60, 1, 6, 6), dtype=torch.uint8)
+    for label in range(CLASSES):
+        images[labels == label, :, 2 * label : 2 * label + 2] += 120
+    data = Data.of(images, labels)
+    generator = torch.Generator().manual_seed(0)
+    return train(network(), data, epochs=8, lr=0.05, batch=20, generator=generator), data
+
+
+@pytest.fixture
+def task(trained):
+    model, data = trained
+    copy = network()
+    copy.load_state_dict(model.state_dict())
+    return Task(
+        model=copy.eval(),
+        retain=data.select(torch.arange(20, 60)),
+        forget=data.select(torch.arange(20)),
+        held_out=data.select(torch.arange(0)),
+        untrained=network,
+        scenario=Scenario("s", "d", "b", Recipe(10, 0.1, batch=10), RandomFraction(0.3)),
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_an_example_is_near_its_image_and_has_the_wrong_label_the_model_gives_it(task, search):
+    found = examples(task, AmunConfig(attack=search))
+
+    assert torch.equal(predict(task.model, found).argmax(1), found.labels)
+    assert (found.labels != task.forget.labels).all()
+    away = found.images - task.forget.images.float() / 255
+    assert 0 < away.flatten(1).norm(dim=1).max() < 3
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_examples_are_exact_floats_that_are_never_augmented_and_know_their_source(task, search):
+    found = examples(task, AmunConfig(attack=search))
+
+    assert found.images.dtype == torch.float32
+    assert not torch.equal(found.images, (found.images * 255).round() / 255)
+    assert not found.augment.any()
+    assert torch.equal(found.index, task.forget.index)
+
+
+def test_a_sample_that_the_model_gets_wrong_is_its_own_example(task):
+    wrong = (task.forget.labels + 1) % CLASSES
+    task = replace(task, forget=task.forget.relabel(wrong))
+
+    found = examples(task, AmunConfig())
+
+    right = predict(task.model, task.forget).argmax(1) != wrong
+    clean = task.forget.images.float() / 255
+    assert right.any()
+    assert torch.equal(found.images[right], clean[right])
+
+
+def test_without_any_example_there_is_nothing_to_learn(task):
+    with torch.no_grad():
+        task.model[4].weight.zero_()
+        task.model[4].bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
+    task = replace(task, forget=task.forget.relabel(torch.zeros_like(task.forget.labels)))
+
+    with pytest.raises(AttackIncomplete, match="20 of 20"):
+        amun(task, AmunConfig())
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"), [("R+A", 40 + 20), ("R+F+A", 40 + 20 + 20), ("F+A", 20 + 20), ("A", 20)]
+)
+def test_a_mixture_holds_each_of_its_parts_once(task, name, rows):
+    data = mixture(task, AmunConfig(mixture=name))
+
+    by_source = torch.bincount(data.index, minlength=60)
+    assert len(data) == rows
+    assert by_source[:20].unique().tolist() == [name.count("F") + name.count("A")]
+    assert by_source[20:].unique().tolist() == [name.count("R")]
+
+
+@pytest.mark.parametrize(("name", "rows"), [("F+A", 40), ("A", 20)])
+def test_without_the_retain_set_the_other_mixture_counts(task, name, rows):
+    task = replace(task, retain=task.retain.select(torch.arange(0)))
+
+    data = mixture(task, AmunConfig(mixture_without_retain=name))
+
+    assert len(data) == rows
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("name", ["R+F+A", "R+A", "F+A", "A"])
+def test_every_mixture_lowers_the_models_confidence_in_the_forget_sets_labels(task, search, name):
+    def confidence(model):
+        logits = predict(model, task.forget)
+        return logits.softmax(1).gather(1, task.forget.labels[:, None]).mean().item()
+
+    before = confidence(task.model)
+
+    after = confidence(amun(task, AmunConfig(mixture=name, attack=search, epochs=2, lr=0.01)))
+
+    assert after < before
+
+
+def test_a_search_has_the_settings_of_its_own_kind():
+    assert AmunConfig(attack="pgd", eps_init=0.1).search() == Pgd(eps_init=0.1)
+    assert AmunConfig(attack="pgd-origin", steps=7).search() == Pgd(steps=7, restart="origin")
+    assert AmunConfig(attack="closest", closest_steps=20).search() == Closest(steps=20)
+
+
+@pytest.mark.parametrize("odd", [{"lr": -1.0}, {"epochs": -1}, {"eps_init": 0.0}, {"steps": 0}])
+def test_settings_out_of_range_are_refused(odd):
+    (name,) = odd
+
+    with pytest.raises(ValueError, match=name if name in ("eps_init", "steps") else "negative"):
+        AmunConfig(**odd)
