@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
@@ -30,7 +31,7 @@ def load_folder(given: str) -> tuple[Data, Data]:
 
     ``PATH/train`` and ``PATH/test`` (or ``val``) where they exist; else the class folders lie in
     ``PATH`` itself, and a fixed fifth of each class is the test set. Images stay grey where all
-    are. Raises UserError for anything that stands in the way.
+    are; transparency is dropped. Raises UserError for anything that stands in the way.
     """
     path, side = _parse(given)
     train, test = _samples(path)
@@ -46,8 +47,9 @@ def load_folder(given: str) -> tuple[Data, Data]:
 
 
 def _parse(given: str) -> tuple[Path, int | None]:
-    found = re.fullmatch(r"(.*?)(?:@(\d+))?", given)
-    assert found is not None
+    found = re.fullmatch(r"(.*?)(?:@(\d+))?", given, re.DOTALL)
+    if found is None or not found[1]:
+        raise UserError(f"folder:{given} names no folder; expected folder:PATH or folder:PATH@32")
     path, side = Path(found[1]), int(found[2]) if found[2] else None
     if not path.is_dir():
         raise UserError(f"folder:{given}: there is no folder {path.absolute()}")
@@ -57,31 +59,34 @@ def _parse(given: str) -> tuple[Path, int | None]:
 
 
 def _samples(path: Path) -> tuple[list[Sample], list[Sample]]:
-    halves = [
-        path / "train",
-        next((path / n for n in ("test", "val") if (path / n).is_dir()), None),
-    ]
-    if halves[0] is not None and halves[0].is_dir() and halves[1] is not None:
-        train, test = _image_folder(halves[0]), _image_folder(halves[1])
-        if train.classes != test.classes:
-            odd = sorted({*train.classes} ^ {*test.classes})
-            raise UserError(f"folder:{path}: train and test differ in their classes: {odd[:5]}")
-        return train.samples, test.samples
-    whole = _image_folder(path)
-    return _parted(whole.samples)
+    first = path / "train"
+    second = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
+    if not first.is_dir() or (
+        second is None and not any(item.is_dir() for item in first.iterdir())
+    ):
+        return _parted(path, _image_folder(path).samples)  # a class may well be called "train"
+    if second is None:
+        raise UserError(f"folder:{path}: {first} holds classes; expected test or val beside it")
+    train, test = _image_folder(first), _image_folder(second)
+    if train.classes != test.classes:
+        odd = sorted({*train.classes} ^ {*test.classes})
+        raise UserError(f"folder:{path}: train and test differ in their classes: {odd[:5]}")
+    return train.samples, test.samples
 
 
 def _image_folder(path: Path) -> ImageFolder:
+    expected = "expected a subfolder a class with images in each, two or more"
     try:
-        return ImageFolder(str(path))
-    except (FileNotFoundError, OSError) as error:
+        found = ImageFolder(str(path))
+    except OSError as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"folder:{path}: {reason}; expected a subfolder a class with images in each"
-        ) from None
+        raise UserError(f"folder:{path}: {reason}; {expected}") from None
+    if len(found.classes) < 2:
+        raise UserError(f"folder:{path} has one class alone, {found.classes[0]!r}; {expected}")
+    return found
 
 
-def _parted(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+def _parted(path: Path, samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
     generator = stream(0, "folder/split")
     train, test = [], []
     for label in sorted({label for _, label in samples}):
@@ -91,7 +96,9 @@ def _parted(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
         test += [own[i] for i in sorted(order[:count])]
         train += [own[i] for i in sorted(order[count:])]
     if not test:
-        raise UserError("folder: too few images for a test set; expected at least 3 in some class")
+        raise UserError(
+            f"folder:{path}: too few images for a test set; expected at least 3 in some class"
+        )
     return train, test
 
 
@@ -101,8 +108,12 @@ def _look(files: Sequence[str], side: int | None) -> tuple[str, tuple[int, int]]
     grey = True
     for name in files:
         with _opened(name) as image:
+            if image.mode.startswith(("I", "F")):
+                raise UserError(
+                    f"the image {name} has pixels of mode {image.mode}; expected 8 bits a channel"
+                )
             sizes.setdefault(image.size, name)
-            grey &= image.mode in ("1", "L")
+            grey &= image.mode in ("1", "L", "LA")
     if side is not None:
         return "L" if grey else "RGB", (side, side)
     if len(sizes) > 1:
@@ -121,19 +132,19 @@ def _read(samples: Sequence[Sample], mode: str, side: int | None) -> Data:
 
 def _pixels(name: str, mode: str, side: int | None) -> Tensor:
     with _opened(name) as image:
-        try:
-            picture = image.convert(mode)
-        except OSError as error:
-            raise UserError(f"cannot read the image {name}: {error}") from None
+        image.info.pop("transparency", None)  # of a palette's, Pillow warns
+        picture = image.convert(mode)
     if side is not None:
         picture = TF.center_crop(TF.resize(picture, side), [side, side])
     pixels: Tensor = transforms.PILToTensor()(picture)
     return pixels
 
 
-def _opened(name: str) -> Image.Image:
+@contextmanager
+def _opened(name: str) -> Iterator[Image.Image]:
     try:
-        return Image.open(name)
-    except (UnidentifiedImageError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        with Image.open(name) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0]  # Pillow's words for files that are none of its own
         raise UserError(f"cannot read the image {name}: {reason}") from None
