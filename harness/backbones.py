@@ -1,173 +1,256 @@
-"""Builds any backbone for small images: a plugin's, or any model of timm by its name."""
+"""Finds out how any backbone, a plugin's or timm's, is built for images of any size."""
 
 from __future__ import annotations
 
-import ast
-import copy
-import re
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from harness.errors import UserError, unknown
+from harness.seeds import seeded
+from harness.settings import EXAMPLE, parse
 from harness.specs import Backbone, Stem
+from harness.stems import UnfitError, patch_sizes, shrink_stem
 
-EXAMPLE = "vit_tiny_patch16_224[img_size=32,patch_size=4]"
+TILE = 32
+"""Images are enlarged to multiples of this many pixels: most networks halve an image five times."""
+
+TIMES = (1, 2, 4)
+"""The multiples. At the last one a network costs about what it would cost with a small stem."""
+
+TOLD = 120
+"""Characters of a strange exception that an error repeats."""
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
 
 
 class Normalised(nn.Module):
-    """A network for images in [0, 1]: it normalises them itself."""
+    """A network behind its normalisation: images in [0, 1] go in, logits come out."""
 
-    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        seen: Size | None = None,
+    ) -> None:
         super().__init__()
         self.net = net
-        self.mean: Tensor
-        self.std: Tensor
+        self.seen = seen
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """The logits ``(n, classes)`` of ``(n, c, h, w)`` images in [0, 1]."""
-        logits: Tensor = self.net((images - self.mean) / self.std)
+        """The logits ``(n, classes)`` of images ``(n, c, h, w)`` in [0, 1]."""
+        images = (images - self.mean) / self.std
+        if self.seen is not None:
+            images = F.interpolate(images, self.seen, mode="bilinear", align_corners=False)
+        logits: Tensor = self.net(images)
         return logits
 
 
-def build_backbone(
+@dataclass(frozen=True)
+class Design:
+    """A way to build a network."""
+
+    net: Callable[[], nn.Module]
+    change: str = ""
+    """What is unlike the network that was asked for; empty where nothing is."""
+    seen: Size | None = None
+    """The size to which images are scaled for the network, where it is not their own."""
+
+    def build(self, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
+        """A freshly initialised network; its weights depend on torch's global generator alone.
+
+        Mean and standard deviation are those of each channel, in units of [0, 1].
+        """
+        return Normalised(self.net(), mean, std, self.seen)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is to be built."""
+
+    base: str
+    settings: Mapping[str, Any]
+    shape: tuple[int, int, int]
+    classes: int
+    stem: Stem
+
+    @property
+    def size(self) -> Size:
+        return self.shape[1:]
+
+
+def design_backbone(
     name: str,
     backbones: Mapping[str, Backbone],
     *,
     shape: tuple[int, int, int],
     classes: int,
     stem: Stem,
-    mean: Sequence[float],
-    std: Sequence[float],
-) -> nn.Module:
-    """A freshly initialised network for images of this shape (c, h, w), tried on two of them.
+) -> Design:
+    """How to build a network for images ``shape`` = (c, h, w), tried on two of them.
 
-    ``name`` may carry arguments for its builder, ``name[key=value,key=value]``. With the stem
-    ``own`` a network whose own stem cannot run at this size gets the small one. Weights depend on
-    torch's global generator alone. Raises UserError for an unknown name, and where the network
-    cannot be built for, or run on, such images.
+    ``name`` is a plugin's or timm's, with settings in brackets. Where the own stem cannot work at
+    this size the small one takes its place; where neither can, and where a network that is to have
+    the small stem has none that could be made small, the images are enlarged. The trial leaves the
+    global generators as they were.
+
+    Raises UserError for a name that does not exist, malformed settings, and a network that cannot
+    work on such images.
     """
-    plain, arguments = _parse(name)
-    make = _maker(plain, backbones, shape, classes, arguments)
-    state = torch.random.get_rng_state()
-    reasons = []
-    for kind in ("own", "small") if stem == "own" else ("small",):
-        torch.random.set_rng_state(state)
+    base, settings = parse(name)
+    order = _Order(base, settings, shape, classes, stem)
+    if base in backbones:
+        ways = _plugin_ways(order, backbones[base])
+    elif _is_timms(base):
+        ways = _timm_ways(order)
+    else:
+        raise unknown("backbone", base, {*backbones, *timm.list_models()})
+    errors = []
+    for design in ways:
         try:
-            model = Normalised(make(kind), mean, std)
-            drawn = torch.random.get_rng_state()
-            _try(model, shape, classes)
-        except Exception as error:  # whatever a network of a stranger raises
-            reasons.append(f"{kind} stem: {type(error).__name__}: {_first_line(error)}")
-            continue
-        torch.random.set_rng_state(drawn)
-        return model
-    size = "×".join(map(str, shape))
+            with seeded(0, "trial of a backbone"):
+                _try(design, order)
+        except Exception as error:  # whatever a stranger's network raises
+            errors.append(error)
+        else:
+            return design
     raise UserError(
-        f"backbone {name!r} cannot work on {size} images ({'; '.join(reasons)}); try one for small "
-        f"images, such as 'resnet18', or give its arguments, as in {EXAMPLE!r}"
+        f"backbone {name!r} cannot work on {'x'.join(map(str, shape))} images: "
+        f"{_reason(errors[0 if stem == 'own' else -1])}; "
+        f"try other settings, as in {EXAMPLE}, or another backbone, such as 'resnet18'"
     )
 
 
-def _parse(name: str) -> tuple[str, dict[str, Any]]:
-    found = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", name)
-    if not found:
-        raise UserError(f"backbone {name!r}: expected NAME or NAME[key=value,…], as {EXAMPLE!r}")
-    arguments = {}
-    for part in filter(None, (found[2] or "").split(",")):
-        key, equals, text = (word.strip() for word in part.partition("="))
-        if not equals or not key.isidentifier() or not text:
-            raise UserError(f"backbone {name!r}: {part!r} is no key=value, as in {EXAMPLE!r}")
-        try:
-            arguments[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            arguments[key] = text
-    return found[1], arguments
+def _plugin_ways(order: _Order, backbone: Backbone) -> Iterator[Design]:
+    """A plugin's network as asked for, then with the small stem."""
+    yield Design(partial(_given, order, backbone, order.stem))
+    if order.stem == "own":
+        yield Design(partial(_given, order, backbone, "small"), "the small stem")
 
 
-def _maker(
-    name: str,
-    backbones: Mapping[str, Backbone],
-    shape: tuple[int, int, int],
-    classes: int,
-    arguments: dict[str, Any],
-) -> Callable[[Stem], nn.Module]:
-    channels, *size = shape
-    if name in backbones:
-        return lambda stem: _module(
-            backbones[name].build(
-                channels=channels, classes=classes, size=tuple(size), stem=stem, **arguments
-            )
+def _given(order: _Order, backbone: Backbone, stem: Stem) -> nn.Module:
+    channels, *size = order.shape
+    net: Any = backbone.build(
+        channels=channels, classes=order.classes, size=tuple(size), stem=stem, **order.settings
+    )
+    if not isinstance(net, nn.Module):
+        raise UnfitError(f"its build returned {type(net).__name__}, not an nn.Module")
+    return net
+
+
+def _is_timms(name: str) -> bool:
+    """Whether timm lists the network; behind a dot may be one of its sets of pretrained weights."""
+    try:
+        timm.models.get_pretrained_cfg(name)
+    except RuntimeError:
+        return False
+    return name.partition(".")[0] in timm.list_models()
+
+
+def _timm_ways(order: _Order) -> Iterator[Design]:
+    """How timm's network may be built, the first choice first."""
+    height, width = (-(-side // TILE) * TILE for side in order.size)
+    larger = ((height * times, width * times) for times in TIMES)
+    sizes = [*dict.fromkeys([order.size, *larger])]
+    if "img_size" in order.settings:
+        size = order.settings["img_size"]
+        yield _own(order, size if isinstance(size, tuple) else (size, size))
+    elif "patch_size" in order.settings:
+        yield from (_own(order, seen) for seen in sizes)
+    elif order.stem == "own":
+        for seen in sizes[:-1]:
+            yield _own(order, seen)
+            yield from _small(order, seen)
+        yield _own(order, sizes[-1])
+    else:
+        for seen in sizes[:-1]:
+            yield from _small(order, seen)
+        yield from (_own(order, seen) for seen in reversed(sizes))
+
+
+def _own(order: _Order, seen: Size) -> Design:
+    change = "" if order.stem == "own" else "its own stem"
+    return _scaled(order, seen, change, partial(_create, order, seen))
+
+
+def _small(order: _Order, seen: Size) -> Iterator[Design]:
+    """Networks of convolutions get a small stem; those that cut patches get smaller ones."""
+    if not _is_fixed(order.base):
+        change = "" if order.stem == "small" else "the small stem"
+        yield _scaled(order, seen, change, lambda: shrink_stem(_create(order, seen)))
+    for side in patch_sizes(*seen):
+        net = partial(_create, order, seen, patch_size=side)
+        yield _scaled(order, seen, f"patches of {side} px", net)
+
+
+def _scaled(order: _Order, seen: Size, change: str, net: Callable[[], nn.Module]) -> Design:
+    if seen == order.size:
+        return Design(net, change)
+    scaled = "images scaled to {}x{} px".format(*seen)
+    return Design(net, f"{change}, {scaled}".removeprefix(", "), seen)
+
+
+def _create(order: _Order, seen: Size, **settings: int) -> nn.Module:
+    """Timm's network, without pretrained weights; the user's own settings prevail."""
+    size = {"img_size": seen} if _is_fixed(order.base) else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what timm says of its own ways is no user's to mend
+        net: nn.Module = timm.create_model(
+            order.base,
+            pretrained=False,
+            in_chans=order.shape[0],
+            num_classes=order.classes,
+            **{**size, **settings, **order.settings},
         )
-    if not timm.is_model(name):
-        raise unknown("backbone", name, [*backbones, *timm.list_models()])
-    common = {"in_chans": channels, "num_classes": classes, **arguments}
-    return lambda stem: _from_timm(name, tuple(size), stem, common)
+    return net
 
 
-def _module(built: Any) -> nn.Module:
-    if not isinstance(built, nn.Module):
-        raise TypeError(f"its build gave {built!r}; expected an nn.Module")
-    return built
-
-
-def _from_timm(
-    name: str, size: tuple[int, ...], stem: Stem, arguments: dict[str, Any]
-) -> nn.Module:
+def _is_fixed(name: str) -> bool:
+    """Whether timm's network is built for images of one size."""
     config = timm.models.get_pretrained_cfg(name)
-    if config is not None and config.fixed_input_size:
-        arguments = {"img_size": size, **arguments}
-        if stem == "small" and "patch" in name:
-            arguments = {"patch_size": max(1, min(size) // 8 or 1), **arguments}
-    model: nn.Module = timm.create_model(name, pretrained=False, **arguments)
-    if stem == "small" and "img_size" not in arguments:
-        _shrink_stem(model)
-    return model
-
-
-def _shrink_stem(model: nn.Module) -> None:
-    """Makes the first convolution 3×3 with stride 1, and takes out the max-pool behind it."""
-    first = getattr(model, "default_cfg", {}).get("first_conv")
-    path = str(first[0] if isinstance(first, tuple | list) else first or "")
-    old = model.get_submodule(path)
-    if not isinstance(old, nn.Conv2d):
-        raise TypeError("it has no first convolution to make smaller")
-    new = type(old)(
-        old.in_channels,
-        old.out_channels,
-        3,
-        padding=1,
-        groups=old.groups,
-        bias=old.bias is not None,
-    )
-    parent, _, leaf = path.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, new)
-    siblings = model.get_submodule(parent)
-    if isinstance(siblings, nn.Sequential) and parent:
-        for module in siblings.modules():
-            if isinstance(module, nn.Conv2d):
-                module.stride = (1, 1)
-    if isinstance(getattr(model, "maxpool", None), nn.Module):
-        model.maxpool = nn.Identity()
+    return config is not None and bool(config.fixed_input_size)
 
 
 @torch.no_grad()
-def _try(model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
-    """Runs two images through a copy of the network, in both modes."""
-    trial = copy.deepcopy(model)
-    images = torch.rand(2, *shape)
-    for training in (False, True):
-        found = trial.train(training)(images)
-        if not isinstance(found, Tensor) or found.shape != (2, classes):
-            what = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise ValueError(f"it gave {what}; expected logits (2, {classes})")
+def _try(design: Design, order: _Order) -> None:
+    """Runs two images through a new network in both modes; raises what is wrong with it."""
+    channels = order.shape[0]
+    model = design.build([0.5] * channels, [0.25] * channels).to(memory_format=torch.channels_last)
+    images = torch.rand(2, *order.shape).contiguous(memory_format=torch.channels_last)
+    for training in (True, False):
+        logits = model.train(training)(images)
+        if not isinstance(logits, Tensor) or not logits.is_floating_point():
+            raise UnfitError(f"it returns {type(logits).__name__}, not a tensor of logits")
+        if logits.shape != (2, order.classes):
+            raise UnfitError(
+                f"it returns {tuple(logits.shape)} for two images, not {(2, order.classes)}"
+            )
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return lines[0][:150]
+def _reason(error: Exception) -> str:
+    """An exception in a few words; one without a text is told by the line of code behind it."""
+    lines = str(error).strip().splitlines()
+    if isinstance(error, UnfitError):
+        return lines[0]
+    if not lines:
+        inside = str(Path(torch.__file__).parent)
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.line or "" for frame in frames if not frame.filename.startswith(inside)][-1:]
+    text = f"{type(error).__name__}: {lines[0]}"
+    return text if len(text) <= TOLD else f"{text[: TOLD - 1]}…"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.backbones import build_backbone
+from harness.backbones import Design, design_backbone
 from harness.data import Data
 from harness.datasets import channel_statistics, fingerprint, load_dataset
 from harness.evidence import Cost
@@ -67,18 +68,22 @@ class Workshop:
     material: Material
     catalog: Catalog
 
+    @cached_property
+    def design(self) -> Design:
+        """How the scenario's network is built; found out once, by a trial."""
+        return design_backbone(
+            self.scenario.backbone,
+            self.catalog.backbones,
+            shape=self.material.train.shape,
+            classes=self.material.classes,
+            stem=self.scenario.stem,
+        )
+
     def untrained(self, seed: int, purpose: str) -> nn.Module:
         """A freshly initialised model on the device, the same one for the same seed and purpose."""
+        design = self.design
         with seeded(seed, purpose):
-            model = build_backbone(
-                self.scenario.backbone,
-                self.catalog.backbones,
-                shape=self.material.train.shape,
-                classes=self.material.classes,
-                stem=self.scenario.stem,
-                mean=self.material.mean,
-                std=self.material.std,
-            )
+            model = design.build(self.material.mean, self.material.std)
         return model.to(self.material.train.device)
 
     def trained(self, rows: Tensor, seed: int, purpose: str) -> tuple[dict[str, Tensor], Cost]:

@@ -15,7 +15,7 @@ LAYERS = (
     {"evidence"},
     {"specs", "passes"},
     {"hookspecs", "records"},
-    {"training", "statistics", "splits", "folders", "stems"},
+    {"training", "statistics", "splits", "folders", "settings", "stems"},
     {"standings", "backbones", "datasets", "scenarios", "protocols"},
     {"leaderboard", "plugins", "sources"},
     {"store", "models", "plan"},

@@ -103,11 +103,13 @@ def _again(method: str, plan: Plan, bench: Bench, *, dry: bool) -> None:
 
 
 def _try_backbones(request: Request, catalog: Catalog, bench: Bench, todo: Plan) -> None:
-    """Builds every network once, so that one that cannot work stops the command at its start."""
+    """Tries every network: one that cannot work stops the command, what was changed is told."""
     names = {step.row.scenario.name for step in todo.steps if step.kind == MODEL}
     for scenario, _ in wanted_scenarios(request, catalog):
         if scenario.name in names:
-            Workshop(scenario, bench.material(scenario.dataset), catalog).untrained(0, "a try")
+            change = Workshop(scenario, bench.material(scenario.dataset), catalog).design.change
+            if change:
+                print(f"changed: {scenario.backbone} in {scenario.name}: {change}")
 
 
 def _counts(verb: str, todo: Plan, plan: Plan) -> str:
