@@ -10,7 +10,7 @@ from harness.errors import UserError
 EXAMPLE = "'vit_tiny_patch16_224[img_size=32,patch_size=4]'"
 RESERVED = frozenset(
     {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
-    | {"in_chans", "num_classes", "features_only", "channels", "classes", "size", "stem"}
+    | {"in_chans", "num_classes", "features_only"}
 )
 """Arguments that are the harness's to give, or that would read weights from elsewhere."""
 
