@@ -15,8 +15,8 @@ from harness import Batch, Method, Task, cross_entropy, hookimpl, train
 class GradientAscentConfig:
     """Settings of the ascent; the learning rate stays constant, as in the papers' code."""
 
-    epochs: int = 4
-    lr: float = 0.015
+    epochs: int = 10
+    lr: float = 0.005
 
 
 def gradient_ascent(task: Task, config: GradientAscentConfig) -> nn.Module:

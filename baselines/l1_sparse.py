@@ -17,8 +17,8 @@ class L1SparseConfig:
     """Settings of the fine-tuning."""
 
     epochs: int = 4
-    lr: float = 0.12
-    gamma: float = 5e-4
+    lr: float = 0.1
+    gamma: float = 1e-3
     """The penalty's weight at the start."""
 
 

@@ -20,7 +20,7 @@ class RandomLabelsConfig:
     """Settings of the fine-tuning."""
 
     epochs: int = 4
-    lr: float = 0.03
+    lr: float = 0.02
     lr_without_retain: float = 0.008
     """Where no retain data is granted nothing holds the model, and it bears far less."""
 
