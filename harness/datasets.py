@@ -115,6 +115,17 @@ def from_torchvision(root: Path, *, name: str) -> tuple[Data, Data]:
     )
 
 
+def few_of(root: Path, *, name: str, train: int, test: int) -> tuple[Data, Data]:
+    """One fixed draw of that many train and test images of one of torchvision's sets."""
+    whole = from_torchvision(root, name=name)
+    drawn = []
+    for part, size in zip(whole, (train, test), strict=True):
+        order = torch.randperm(len(part), generator=stream(0, f"{name}/few"))
+        rows = order[:size].sort().values
+        drawn.append(Data.of(part.images[rows], part.labels[rows]))
+    return drawn[0], drawn[1]
+
+
 def _open(make: Callable[..., Any], name: str, root: Path) -> Any:
     reason = ""
     for download in (False, True):
@@ -170,7 +181,7 @@ def _check(name: str, loaded: Any) -> None:
 
 @hookimpl
 def unlearning_datasets() -> list[Dataset]:
-    """The digits, clean and noisy, and torchvision's sets of 28 and 32 px."""
+    """The digits, clean and noisy, torchvision's sets of 28 and 32 px, and few of CIFAR-10."""
     source = "https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html"
     address = "https://pytorch.org/vision/stable/generated/torchvision.datasets."
     return [
@@ -179,5 +190,10 @@ def unlearning_datasets() -> list[Dataset]:
         *(
             Dataset(name, partial(from_torchvision, name=name), f"{address}{name}.html")
             for name in ("CIFAR10", "CIFAR100", "SVHN", "FashionMNIST", "MNIST")
+        ),
+        Dataset(
+            "CIFAR10-5k",
+            partial(few_of, name="CIFAR10", train=5000, test=2000),
+            f"{address}CIFAR10.html",
         ),
     ]

@@ -29,11 +29,22 @@ CIFAR10 = Scenario(
     replicates=3,
 )
 
+CIFAR10_5K = Scenario(
+    name="cifar10-5k-random10",
+    dataset="CIFAR10-5k",
+    backbone="test_resnet",
+    recipe=Recipe(epochs=20, lr=0.1, batch=128),
+    forget=RandomFraction(0.1),
+    replicates=6,
+)
+"""Real photographs for a CPU: half a minute a training, and every train image is memorised."""
+
 SCENARIOS = (
     DIGITS,
     replace(DIGITS, name="digits-random10-forget-only", retain_access=0.0),
     replace(DIGITS, name="digits-class3", dataset="digits", forget=WholeClass(3)),
     replace(DIGITS, name="digits-half-class3", dataset="digits", forget=ClassFraction(3, 0.5)),
+    CIFAR10_5K,
     CIFAR10,
     replace(CIFAR10, name="cifar10-random50", forget=RandomFraction(0.5)),
     replace(CIFAR10, name="cifar10-random10-forget-only", retain_access=0.0),
@@ -44,6 +55,7 @@ SCENARIOS = (
 
 SUITES = (
     Suite("digits", (SCENARIOS[0].name, SCENARIOS[1].name)),
+    Suite("cifar10-5k", (CIFAR10_5K.name,)),
     Suite("cifar10", (CIFAR10.name, "cifar10-random50", "cifar10-random10-forget-only")),
 )
 

@@ -13,7 +13,13 @@ import torch
 from scipy.io import savemat
 
 from harness import UserError
-from harness.datasets import channel_statistics, from_torchvision, load_dataset, unlearning_datasets
+from harness.datasets import (
+    channel_statistics,
+    few_of,
+    from_torchvision,
+    load_dataset,
+    unlearning_datasets,
+)
 
 BUILT_IN = {dataset.name: dataset for dataset in unlearning_datasets()}
 
@@ -112,7 +118,7 @@ def test_torchvisions_files_become_bytes_with_channels_first(name, tmp_path):
 
 
 def test_every_name_of_torchvisions_has_been_tried():
-    assert {*BUILT_IN} == {"digits", "noisy-digits", *WRITERS}
+    assert {*BUILT_IN} == {"digits", "noisy-digits", "CIFAR10-5k", *WRITERS}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -136,6 +142,19 @@ DAMAGES = {
     "too long": lambda whole: whole + b"x",
     "a web page": lambda _: b"<html>not found</html>",
 }
+
+
+def test_a_few_images_of_a_set_are_the_same_distinct_ones_each_time(tmp_path):
+    (images, labels), _ = write_mnist(tmp_path, "MNIST")
+
+    (train, test), (again, _) = (few_of(tmp_path, name="MNIST", train=7, test=3) for _ in "12")
+
+    rows = [next(i for i in range(12) if np.array_equal(images[i], x)) for x in train.images]
+    assert (len(set(rows)), len(test)) == (7, 3)
+    assert rows == sorted(rows) != list(range(7))
+    assert train.labels.tolist() == labels[rows].tolist()
+    assert torch.equal(train.images, again.images)
+    assert train.index.tolist() == list(range(7))
 
 
 @pytest.mark.usefixtures("offline")
