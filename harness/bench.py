@@ -15,7 +15,7 @@ from harness.evidence import Cost, Estimate, Evidence, Labels, Outputs, Protocol
 from harness.models import Material, Workshop, circumstances, model_seed
 from harness.plan import LOGITS, MEASUREMENT, MODEL, RUN, Row, Step
 from harness.records import DIVERGED, FINISHED, Measurement, Run, plain
-from harness.specs import ORIGINAL, RETRAIN, Catalog
+from harness.specs import ORIGINAL, RETRAIN, Catalog, Scenario
 from harness.splits import Split, split, training_rows
 from harness.store import Store
 
@@ -25,7 +25,7 @@ class ProtocolError(Exception):
 
 
 class Bench:
-    """A store, a device, and the data sets that were read so far."""
+    """A store, a device, and the data sets and workshops that were asked for so far."""
 
     def __init__(self, store: Store, catalog: Catalog, data: Path, device: torch.device) -> None:
         self.store = store
@@ -33,6 +33,7 @@ class Bench:
         self._data = data
         self._device = device
         self._materials: dict[str, Material] = {}
+        self._workshops: dict[str, Workshop] = {}
 
     def material(self, dataset: str) -> Material:
         """The data set on the device; read once."""
@@ -41,6 +42,13 @@ class Bench:
                 dataset, self._catalog, self._data, self._device
             )
         return self._materials[dataset]
+
+    def workshop(self, scenario: Scenario) -> Workshop:
+        """Where the scenario's models are made; its backbone is tried once."""
+        if scenario.name not in self._workshops:
+            material = self.material(scenario.dataset)
+            self._workshops[scenario.name] = Workshop(scenario, material, self._catalog)
+        return self._workshops[scenario.name]
 
     def do(self, step: Step) -> None:
         """Computes the step and puts its result into the store; call it under the step's lock.
@@ -56,7 +64,7 @@ class Bench:
         work[step.kind](step)
 
     def _make(self, step: Step) -> None:
-        row, workshop = step.row, self._workshop(step.row)
+        row, workshop = step.row, self.workshop(step.row.scenario)
         material = workshop.material
         if row.method == ORIGINAL:
             rows = training_rows(row.scenario, row.replicate, len(material.train))
@@ -80,7 +88,7 @@ class Bench:
 
     def _predict(self, step: Step) -> None:
         weights = self.store.read(*step.needs[0]).tensors
-        train, test = self._workshop(step.row).outputs(weights)
+        train, test = self.workshop(step.row.scenario).outputs(weights)
         finite = bool(train.isfinite().all() and test.isfinite().all())
         facts = {"row": str(step.row), "finite": finite}
         self.store.write(LOGITS, step.key, facts, {"train": train, "test": test})
@@ -146,9 +154,6 @@ class Bench:
     def _split(self, row: Row) -> Split:
         material = self.material(row.scenario.dataset)
         return split(row.scenario, row.replicate, material.train.labels, material.test.labels)
-
-    def _workshop(self, row: Row) -> Workshop:
-        return Workshop(row.scenario, self.material(row.scenario.dataset), self._catalog)
 
 
 def checked(protocol: Protocol, evidence: Evidence) -> dict[str, Estimate]:

@@ -9,7 +9,6 @@ import sys
 from harness.bench import Bench
 from harness.commands import options
 from harness.errors import UserError, unknown
-from harness.models import Workshop
 from harness.plan import KINDS, MODEL, Plan
 from harness.progress import Progress
 from harness.request import Request, wanted_scenarios
@@ -107,7 +106,7 @@ def _try_backbones(request: Request, catalog: Catalog, bench: Bench, todo: Plan)
     names = {step.row.scenario.name for step in todo.steps if step.kind == MODEL}
     for scenario, _ in wanted_scenarios(request, catalog):
         if scenario.name in names:
-            change = Workshop(scenario, bench.material(scenario.dataset), catalog).design.change
+            change = bench.workshop(scenario).design.change
             if change:
                 print(f"changed: {scenario.backbone} in {scenario.name}: {change}")
 
