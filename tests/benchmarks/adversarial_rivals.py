@@ -17,7 +17,8 @@ from torch.nn import functional as F
 EPS_INIT, STEPS, STEP = 0.04, 50, 0.1
 PUBLISHED = "published loop, one by one"
 DOUBLINGS = 12
-"""A ball of radius 0.04 · 2¹² holds all images there are, of up to 3×90×90."""
+"""A ball of radius 0.04 · 2¹² holds all images there are, of up to 3×90×90: who is right there will
+be right for ever, and the loop, which has no end of its own, is cut off."""
 
 
 class Found(NamedTuple):
@@ -37,7 +38,8 @@ def plain(model: nn.Module, images: Tensor, labels: Tensor, *, batch: int) -> Fo
     """The trajectory of AMUN's released code, written from its description, a batch at a time.
 
     Mean cross-entropy, steps of a tenth of the radius, warm start, doubling, each sample stopped at
-    its first wrong iterate and dropped from the batch. The model must be in eval mode.
+    its first wrong iterate and dropped from the batch. The model must be in eval mode. Samples that
+    are still right after ``DOUBLINGS`` are given back as they are.
     """
     parts = [
         _plain_batch(model, some, right)
@@ -67,7 +69,7 @@ def _plain_batch(model: nn.Module, clean: Tensor, labels: Tensor) -> tuple[Tenso
         with torch.no_grad():
             right = model(at[active]).argmax(1) == labels[active]
         radius[active[right]] *= 2
-    raise RuntimeError(f"{len(active)} samples are still right at a radius of {radius.max():.0f}")
+    return at, radius
 
 
 def _norm(x: Tensor) -> Tensor:
@@ -163,10 +165,10 @@ def _foolbox() -> dict[str, Attack]:
 
 
 def _adv() -> dict[str, Attack]:
-    if importlib.util.find_spec("visdom") is None:
+    if "visdom" not in sys.modules and importlib.util.find_spec("visdom") is None:
         # adv_lib imports visdom, only to draw its progress; visdom's sdist needs pkg_resources,
         # which today's setuptools lacks, so that it builds hardly anywhere. It is never called.
-        sys.modules.setdefault("visdom", types.ModuleType("visdom"))
+        sys.modules["visdom"] = types.ModuleType("visdom")
     from adv_lib import attacks  # noqa: PLC0415 – may be missing
 
     def of(attack: Callable[..., Tensor], **settings: Any) -> Attack:

@@ -5,8 +5,8 @@ Two trained models: ``test_resnet`` on the digits, and a ResNet on 5,000 images 
 their own; then everything is timed, interleaved in one process, and a ratio is taken within a
 round. The libraries: ``pip install --group benchmark`` and ``pip install --no-deps adv-lib``.
 
-    python tests/benchmarks/adversarial_speed.py [--data DIR] [--n 256] [--rounds 5] [--quick]
-        [--device cuda] [--write]
+    python tests/benchmarks/adversarial_speed.py [--data DIR] [--n 256] [--rounds 5]
+        [--sizes 256 1024 4096] [--quick] [--device cuda] [--write]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import adversarial_card
 import torch
+from adversarial_confidence import confidence
 from adversarial_figures import Point, Row, cost_figure, distances_figure
 from adversarial_measure import Outcome, examine, seconds
 from adversarial_models import Subject, cifar, digits
@@ -156,7 +157,7 @@ def on_cpu(asked: argparse.Namespace, out: Callable[[Iterable[str]], None]) -> d
     """Measures both models; gives the pictures."""
     device = torch.device("cpu")
     n, rounds = (48, 2) if asked.quick else (asked.n, asked.rounds)
-    sizes = (n, 2 * n) if asked.quick else (256, 1024, 4096)
+    sizes = (n, 2 * n) if asked.quick else asked.sizes
     makers = {"digits": (partial(digits, asked.cache, device), n)}
     makers["CIFAR-10"] = (partial(cifar, asked.cache, asked.data, device), n // 2)
     studies = []
@@ -169,6 +170,9 @@ def on_cpu(asked: argparse.Namespace, out: Callable[[Iterable[str]], None]) -> d
         studies.append(study(subject, count, rounds, sizes, quick=asked.quick))
         for part in (verdicts, table, scaling_table):
             out(part(studies[-1]))
+        if name == "digits":
+            progress(f"{name}: logits multiplied")
+            out(confidence(subject, [published(1), published(32), ours()[0]]))
     return figures(studies)
 
 
@@ -199,6 +203,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder with CIFAR-10, as torchvision has it")
     parser.add_argument("--n", type=int, default=256, help="samples; half as many of CIFAR-10")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[256, 1024, 4096], help="samples to time by number"
+    )
     parser.add_argument("--quick", action="store_true", help="few samples, to see that it runs")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.name} and its pictures")

@@ -66,9 +66,9 @@ def table(study: Study) -> Iterable[str]:
             f"{row.gradients:.1f}",
             f"{row.forwards:.1f}",
             f"{row.success:.3f}",
-            _number(row.median, 4),
-            _number(study.relative(name), 3),
-            _number(study.relative(name, 0.9), 3),
+            number(row.median, 4),
+            number(study.relative(name), 3),
+            number(study.relative(name, 0.9), 3),
             "–" if row is reference else f"{closer:.2f}",
             f"{same:.2f}",
             _ratios(study.faster(name)),
@@ -219,5 +219,6 @@ def _short(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
-def _number(value: float, digits: int) -> str:
+def number(value: float, digits: int) -> str:
+    """A distance, or that the attack failed."""
     return f"{value:.{digits}f}" if value < float("inf") else "fails"
