@@ -13,11 +13,11 @@ from amun_plugin.adversarial.caller import Caller, undisturbed
 from amun_plugin.adversarial.checks import check_arguments, check_classes, warn_of_probabilities
 from amun_plugin.adversarial.closest import Nearest
 from amun_plugin.adversarial.pgd import Warm
+from amun_plugin.adversarial.preparation import Prepared, prepare
 from amun_plugin.adversarial.result import Adversarial, Status
 from amun_plugin.adversarial.samples import Samples
 from amun_plugin.adversarial.settings import Closest, Engine, Pgd
 from amun_plugin.adversarial.slots import run
-from amun_plugin.adversarial.twin import Twin, make_twin
 from amun_plugin.adversarial.vectors import norm
 from amun_plugin.adversarial.verification import verify
 
@@ -45,11 +45,14 @@ def attack(
         work = _Work(Samples(clean, labels.to(clean.device), box))
         rows = work.begin(caller)
         if len(rows):
-            twin, spent = make_twin(caller, clean[rows[:1]], work.logits[rows[:1]], engine)
-            work.forwards[rows[:1]] += spent
-            batch = twin.batch(engine)
-            for part in _search(twin, method, work.samples, rows, batch):
-                work.take(part)
+            first = rows[:1]
+            prepared = prepare(caller, clean[first], work.logits[first], engine)
+            work.forwards[first] += prepared.forwards
+            if prepared.reachable:
+                for part in _search(prepared, method, work.samples, rows):
+                    work.take(part)
+            else:
+                work.give_up(caller, rows)
         work.verify(caller)
     return work.result()
 
@@ -67,8 +70,9 @@ class Part:
 
 
 def _search(
-    twin: Twin, method: Pgd | Closest, samples: Samples, rows: Tensor, batch: int
+    prepared: Prepared, method: Pgd | Closest, samples: Samples, rows: Tensor
 ) -> Iterator[Part]:
+    twin, batch = prepared.twin, prepared.batch
     if isinstance(method, Pgd):
         kind = Warm if method.restart == "warm" else Origin
         search = kind(twin, method, samples)
@@ -125,6 +129,22 @@ class _Work:
         found = rows[hit.to(device)]
         self.x[found] = part.x[hit].to(device)
         self.radius[found] = part.radius[hit].to(device)
+
+    def give_up(self, caller: Caller, rows: Tensor) -> None:
+        """No gradient reaches the images: well if the model is constant, else a mistake.
+
+        Raises ValueError for the mistake.
+        """
+        low, high = self.samples.bounds
+        first, logits = rows[:1], self.logits[rows]
+        opposite = caller.logits(low + high - self.samples.clean[first])
+        self.forwards[first] += 1
+        if not bool((logits == opposite).all()):
+            raise ValueError(
+                "model must have a gradient path from its images to its logits; got logits that "
+                "change with the images and have none. Does it detach, or run under no_grad?"
+            )
+        self.status[rows] = Status.NO_GRADIENT
 
     def verify(self, caller: Caller) -> None:
         """Lets the caller's model judge every row that is reported as found."""

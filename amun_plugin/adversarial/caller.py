@@ -15,13 +15,16 @@ class Caller:
     """The model in eval mode and in its own type, for images of any type on any device."""
 
     def __init__(self, model: nn.Module, images: Tensor, batch: int) -> None:
-        tensors = [*model.parameters(), *model.buffers()]
+        tensors = module_tensors(model)
         floating = [tensor for tensor in tensors if tensor.is_floating_point()]
         self.model = model
         self.batch = batch
         self.device = tensors[0].device if tensors else images.device
         self.dtype = floating[0].dtype if floating else torch.float32
         self.rounding = rounding_of(self.dtype, self.device)
+        self.tolerance = 0.1 if self.dtype in (torch.bfloat16, torch.float16) else 0.01
+        """How far a row's logits may lie from those that it has in another batch, as a share of the
+        largest: far above rounding, and far below what a BatchNorm in train mode does."""
 
     def logits(self, x: Tensor) -> Tensor:
         """``(n, classes)`` float32 of ``(n, *s)``, batch by batch, where ``x`` lies."""
@@ -32,6 +35,11 @@ class Caller:
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, classes)`` float32 of one batch, on the model's device."""
         return answer(self.model, x.to(self.device, self.dtype))
+
+
+def module_tensors(model: nn.Module) -> list[Tensor]:
+    """All parameters and buffers."""
+    return [*model.parameters(), *model.buffers()]
 
 
 def answer(model: nn.Module, x: Tensor) -> Tensor:

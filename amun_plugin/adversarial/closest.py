@@ -23,6 +23,12 @@ NUDGE = 0.003
 """How far beside the expected boundary to look, as a share of its distance: once on either side
 and the boundary is known to lie between."""
 
+STRIDE = (2.0, 0.1)
+"""Length of the first and of the last step, as a share of the radius: twice the radius turns far
+towards the gradient, which was nearer by 1 % after 10 steps than once on both models tried."""
+SHRINK = (0.2, 0.01)
+"""How much the radius shrinks or grows at the first and at the last step."""
+
 
 class Nearest:
     """The state of one batch of rows, all of which take the same number of gradients."""
@@ -86,7 +92,7 @@ class Nearest:
             self.flat = look.slope == 0
         self.finite &= look.finite
         turn = (1 + math.cos(math.pi * k / self.method.steps)) / 2
-        shrink, stride = 0.01 + 0.09 * turn, 0.01 + 0.99 * turn
+        shrink, stride = _between(SHRINK, turn), _between(STRIDE, turn)
         ahead = ahead.clamp(min=0) / look.slope
         if k == 0:
             radius = loss(look.logits, self.labels).abs() / look.slope
@@ -128,3 +134,8 @@ class Nearest:
         share = torch.maximum(share, self.right + 0.05 * width)
         share = torch.minimum(share, self.wrong - 0.05 * width)
         return torch.where(self.wrong.isinf(), 2 * self.right.clamp(min=0.5), share)
+
+
+def _between(ends: tuple[float, float], turn: float) -> float:
+    first, last = ends
+    return last + (first - last) * turn

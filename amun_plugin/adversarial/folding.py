@@ -16,11 +16,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from amun_plugin.adversarial.twin import HOOKS
+
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Norm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class UnfoldableError(RuntimeError):
@@ -35,6 +36,13 @@ class Joint:
     norm: Norm
     pending: Tensor | None = field(default=None, init=False)
     """The convolution's output, until the norm is given it."""
+
+    def rest(self, x: Tensor) -> Tensor:
+        """What the norm does after its arithmetic: nothing, or timm's dropout and activation."""
+        if type(self.norm) in NORMS:
+            return x
+        output: Tensor = self.norm.act(self.norm.drop(x))  # type: ignore[operator]
+        return output
 
     def fold(self) -> Callable[[], None]:
         """Puts the norm's arithmetic into the convolution; gives what takes it out again."""
@@ -67,7 +75,7 @@ class Joint:
         if x is not self.pending:
             raise UnfoldableError
         self.pending = None
-        return x
+        return self.rest(x)
 
 
 class Folded(nn.Module):
@@ -132,7 +140,7 @@ class _Sightings:
                 continue
             if type(module) in CONVOLUTIONS:
                 yield module.register_forward_hook(self._give)
-            elif type(module) in NORMS and module.running_mean is not None:
+            elif _is_foldable_norm(module):
                 yield module.register_forward_pre_hook(self._take)
 
     def _give(self, module: nn.Module, _inputs: object, output: Tensor) -> None:
@@ -154,6 +162,13 @@ class _Sightings:
             and users[given.node] == 1
             and calls[given.module] == calls[taker.module] == 1
         ]
+
+
+def _is_foldable_norm(module: nn.Module) -> bool:
+    if not isinstance(module, NORMS) or module.running_mean is None or module.training:
+        return False
+    with_activation = hasattr(module, "act") and hasattr(module, "drop")
+    return type(module) in NORMS or with_activation
 
 
 def _users(output: Tensor) -> Counter[Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
+
+from amun_plugin.adversarial.graph import captured
 
 RUNNING = 255
 """In place of a ``Status``: the slot's row is still searched."""
@@ -26,6 +28,9 @@ class Slots:
     gradients: Tensor
     """``(s,)`` int32: spent on the row so far."""
 
+    def __len__(self) -> int:
+        return len(self.row)
+
     def at(self, where: Tensor) -> Self:
         """A copy of these slots."""
         return type(self)(*(getattr(self, each.name)[where] for each in fields(self)))
@@ -34,6 +39,11 @@ class Slots:
         """Overwrites these slots, in place."""
         for each in fields(self):
             getattr(self, each.name)[where] = getattr(other, each.name)
+
+    def joined(self, other: Self) -> Self:
+        """These slots and then the others."""
+        names = [each.name for each in fields(self)]
+        return type(self)(*(torch.cat((getattr(self, n), getattr(other, n))) for n in names))
 
 
 SlotsType = TypeVar("SlotsType", bound=Slots)
@@ -53,11 +63,17 @@ class Search(Protocol[SlotsType]):
 
 
 def run(search: Search[SlotsType], rows: Tensor, size: int) -> Iterator[SlotsType]:
-    """The slots of all rows as they are done, some at a time."""
-    slots = search.fresh(rows[:size])
-    waiting = rows[size:]
-    while True:
-        search.step(slots)
+    """The slots of all rows as they are done, some at a time.
+
+    On a CPU every call of the model holds running rows alone. On a GPU the shapes stay constant for
+    long, and slots may idle for some steps: until the host looks, and while no row waits.
+    """
+    slots, waiting = search.fresh(rows[:size]), rows[size:]
+    resting = slots.at(rows[:0])
+    on_gpu = slots.row.device.type == "cuda"
+    step = _stepper(search, slots)
+    while len(slots):
+        step()
         done = slots.status != RUNNING
         idle = done.nonzero().flatten()
         if not len(idle):
@@ -68,9 +84,38 @@ def run(search: Search[SlotsType], rows: Tensor, size: int) -> Iterator[SlotsTyp
         if len(incoming):
             slots.put(idle[: len(incoming)], search.fresh(incoming))
         if len(incoming) < len(idle):
-            slots = slots.at((slots.row != GONE).nonzero().flatten())
-        if not len(slots.row):
-            return
+            before = slots
+            slots, resting = _halved(slots, resting) if on_gpu else _packed(slots, resting)
+            step = step if slots is before else _stepper(search, slots)
+
+
+def _stepper(search: Search[SlotsType], slots: SlotsType) -> Callable[[], None]:
+    def step() -> None:
+        search.step(slots)
+
+    return captured(step) if slots.row.device.type == "cuda" and len(slots) else step
+
+
+def _halved(slots: SlotsType, resting: SlotsType) -> tuple[SlotsType, SlotsType]:
+    """Half the slots, if that holds all running rows; else the very same."""
+    gone = slots.row == GONE
+    running = len(slots) - int(gone.sum())
+    half = len(slots) // 2
+    if running == 0:
+        return resting, resting
+    return (slots if running > half else slots.at(gone.int().argsort(stable=True)[:half])), resting
+
+
+def _packed(slots: SlotsType, resting: SlotsType) -> tuple[SlotsType, SlotsType]:
+    """The running rows, as many as make a round number, and the others, which rest until later.
+
+    A new shape costs a CPU as much as half a step, for it is then that kernels are chosen.
+    """
+    slots = slots.at((slots.row != GONE).nonzero().flatten()).joined(resting)
+    eighth = max(1, (1 << len(slots).bit_length()) // 16)
+    size = len(slots) // eighth * eighth
+    order = torch.arange(len(slots), device=slots.row.device)
+    return slots.at(order[:size]), slots.at(order[size:])
 
 
 def replaced(target: Tensor, where: Tensor, source: Tensor) -> None:

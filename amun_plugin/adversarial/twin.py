@@ -1,4 +1,4 @@
-"""The private copy of a model that a search asks: frozen, in eval mode, made fast."""
+"""The private copy of a model that a search asks: frozen, in eval mode, on the search's device."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from amun_plugin.adversarial.caller import Caller, answer
-from amun_plugin.adversarial.folding import HOOKS, Folded, find_joints, reaches
 from amun_plugin.adversarial.logits import is_wrong, loss_gradient, rounding_of
-from amun_plugin.adversarial.settings import Engine
 from amun_plugin.adversarial.vectors import direction
 
-FOLDING = 1e-4
-"""How far a folded copy's logits may lie from its own before, as a share of the largest."""
-MEMORY_SHARE = 0.5
-"""Of what is free on a GPU; a search takes no more."""
-CPU_MEMORY = 2**30
-LARGEST_BATCH = {"cpu": 256, "cuda": 1024}
+HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
 
 
 class Look(NamedTuple):
@@ -39,20 +37,22 @@ class Look(NamedTuple):
 
 
 class Twin:
-    """A model to search with, on its own device."""
+    """A model to search with."""
 
-    def __init__(self, model: nn.Module, device: torch.device, *, channels_last: bool) -> None:
+    def __init__(
+        self, model: nn.Module, device: torch.device, dtype: torch.dtype, *, channels_last: bool
+    ) -> None:
         self.model = model
         self.device = device
+        self.dtype = dtype
         self.channels_last = channels_last
-        self.precision = torch.float32
-        self.row_bytes = 1
-        """Memory that the graph of one row's forward holds."""
+        self.bf16 = False
+        """Whether convolutions and products are computed in bfloat16."""
 
     @property
     def rounding(self) -> float:
         """How far its logits may be off, as a share of the largest."""
-        return rounding_of(self.precision, self.device)
+        return rounding_of(torch.bfloat16 if self.bf16 else self.dtype, self.device)
 
     def place(self, x: Tensor) -> Tensor:
         """The rows as float32 on this device, in the layout that it works in."""
@@ -61,9 +61,10 @@ class Twin:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, classes)`` float32."""
-        low = self.precision == torch.bfloat16
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low, cache_enabled=False):
-            return answer(self.model, x)
+        if not self.bf16:
+            return answer(self.model, x.to(self.dtype))
+        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
+            return answer(self.model, x.to(self.dtype))
 
     def logits(self, x: Tensor) -> Tensor:
         """The same, without a graph."""
@@ -85,58 +86,22 @@ class Twin:
             slope=slope,
         )
 
-    def batch(self, engine: Engine) -> int:
-        """Rows in one call: what the engine says, or a power of two that the memory bears."""
-        if engine.batch != "auto":
-            return engine.batch
-        free = CPU_MEMORY
-        if self.device.type == "cuda":
-            free = int(torch.cuda.mem_get_info(self.device)[0] * MEMORY_SHARE)
-        rows = max(1, free // self.row_bytes)
-        return min(LARGEST_BATCH.get(self.device.type, 256), 1 << (rows.bit_length() - 1))
+
+def private_copy(caller: Caller, device: torch.device, *, channels_last: bool) -> Twin | None:
+    """A twin that computes in float32, with the caller's hooks; none where there is no copying."""
+    try:
+        model = copy.deepcopy(caller.model)
+        for own, private in zip(caller.model.modules(), model.modules(), strict=True):
+            for hooks in HOOKS:  # a hook that is a method would be copied with its object
+                setattr(private, hooks, OrderedDict(getattr(own, hooks)))
+        model.eval().requires_grad_(requires_grad=False).to(device, torch.float32)
+        if channels_last:
+            model.to(memory_format=torch.channels_last)
+    except Exception:  # whatever a stranger's model raises: the search can do without
+        return None
+    return Twin(model, device, torch.float32, channels_last=channels_last)
 
 
-def make_twin(caller: Caller, image: Tensor, logits: Tensor, engine: Engine) -> tuple[Twin, int]:
-    """A twin of the caller's model, tried on one image ``(1, *s)``, and the forwards spent on it.
-
-    ``logits`` ``(1, classes)`` is what the caller's model said of the image among others. Where the
-    model cannot be copied it is its own twin.
-
-    Raises ValueError for a model whose answer depends on the batch, or has no gradient path.
-    """
-    device = caller.device if engine.device is None else torch.device(engine.device)
-    twin = _copy(caller, device, image)
-    return twin, _prepare(twin, image, logits, engine)
-
-
-def _copy(caller: Caller, device: torch.device, image: Tensor) -> Twin:
-    channels_last = image.ndim == 4
-    model = copy.deepcopy(caller.model)
-    for own, private in zip(caller.model.modules(), model.modules(), strict=True):
-        for hooks in HOOKS:
-            setattr(private, hooks, OrderedDict(getattr(own, hooks)))
-    model.eval().requires_grad_(requires_grad=False).to(device, torch.float32)
-    if channels_last:
-        model.to(memory_format=torch.channels_last)
-    return Twin(model, device, channels_last=channels_last)
-
-
-def _prepare(twin: Twin, image: Tensor, logits: Tensor, engine: Engine) -> int:
-    x = twin.place(image).detach().requires_grad_()
-    joints, alone = find_joints(twin.model, lambda: twin(x))
-    assert reaches(alone, x)
-    del logits
-    spent = 1
-    if engine.fold and joints:
-        folded = Folded(twin.model, joints)
-        twin.model = folded
-        spent += 1
-        if not _agree(twin.logits(twin.place(image)), alone, FOLDING):
-            folded.unfold()
-    if engine.precision == "bf16":
-        twin.precision = torch.bfloat16
-    return spent
-
-
-def _agree(left: Tensor, right: Tensor, tolerance: float) -> bool:
-    return bool((left - right).abs().max() <= tolerance * right.abs().max())
+def stand_in(caller: Caller) -> Twin:
+    """The caller's own model as its twin, where it cannot be copied."""
+    return Twin(caller.model, caller.device, caller.dtype, channels_last=False)
