@@ -160,9 +160,12 @@ class Distortions:
 
     def apply(self, images: Tensor, rows: Tensor) -> Tensor:
         """The images ``(b, c, h, w)`` of these rows ``(b,)``, each moved in its own way."""
-        height, width = images.shape[-2:]
-        pad = CROP_PADDING
-        crops = F.pad(images, (pad, pad, pad, pad)).unfold(2, height, 1).unfold(3, width, 1)
-        top, left = (pad - self.shift[rows]).unbind(1)
-        moved = crops[torch.arange(len(images), device=images.device), :, top, left]
-        return torch.where(self.mirror[rows, None, None, None], moved.flip(3), moved)
+        b, c, height, width = images.shape
+        pad, wide = CROP_PADDING, width + 2 * CROP_PADDING
+        mirror, (down, right) = self.mirror[rows, None], self.shift[rows].unbind(1)
+        across = torch.arange(width, device=images.device)
+        across = torch.where(mirror, across.flip(0), across) + (pad - right)[:, None]
+        along = torch.arange(height, device=images.device) + (pad - down)[:, None]
+        source = (along[:, :, None] * wide + across[:, None, :]).view(b, 1, height * width)
+        bordered = F.pad(images, (pad, pad, pad, pad)).flatten(2)
+        return bordered.gather(2, source.expand(b, c, height * width)).view(images.shape)

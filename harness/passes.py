@@ -93,8 +93,13 @@ def _operands(
     names: tuple[str, ...], args: tuple[Any, ...], named: Mapping[str, Any]
 ) -> tuple[Tensor, ...]:
     """The operands of a call that a rule asks for; empty where it was called in an odd way."""
-    found = (*args[: len(names)], *(named.get(name) for name in names[len(args) :]))
-    return found if all(isinstance(operand, Tensor) for operand in found) else ()
+    found = args[: len(names)]
+    if len(found) < len(names):
+        found += tuple(named.get(name) for name in names[len(found) :])
+    for operand in found:
+        if not isinstance(operand, Tensor):
+            return ()
+    return found
 
 
 class Rule(NamedTuple):
