@@ -78,9 +78,9 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, side: int) -> float:
 
 def gradient_flops(subject: Subject, images: torch.Tensor) -> float:
     """Operations of one forward and input-gradient of one sample by the engine's private copy."""
-    twin, _ = private_copy(subject, images, Engine())
-    x = twin.place(images[:8]).detach().requires_grad_()
+    twin = private_copy(subject, images[:8])
+    x = twin.place(images[:8])
     counter = FlopCounterMode(display=False)
     with counter:
-        twin(x).sum().backward()  # the copy's weights are frozen; the counter bars autograd.grad
+        twin.model(x).sum().backward()  # the copy is frozen; the counter bars autograd.grad
     return counter.get_total_flops() / len(x)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from adversarial_measure import clock
 from adversarial_models import Subject
 from adversarial_rivals import Found, Rival
-from torch import Tensor
+from torch import Tensor, nn
 
-from amun_plugin import Engine
-from amun_plugin.adversarial.caller import Caller
-from amun_plugin.adversarial.twin import Twin, make_twin
+from amun_plugin import Closest, attack
 
 SECONDS_A_CELL = 60.0
 """No further round of a cell begins after this."""
 SECONDS_AT_MOST = 400.0
 """A cell that would take longer, to judge by the smaller n before it, is left out."""
+CHANNELS_LAST = torch.channels_last
 CALLS = 8
 """Calls of the model in one measurement of its speed."""
 
@@ -42,27 +42,53 @@ class Cell:
     """Seconds that it was thought to take."""
 
 
-def private_copy(subject: Subject, images: Tensor, engine: Engine) -> tuple[Twin, int]:
-    """The copy of the model that the engine searches with, and the rows of its full batch."""
-    caller = Caller(subject.model, images, len(images))
-    twin, _ = make_twin(caller, images[:1], caller.logits(images[:1]), engine)
-    return twin, twin.batch(engine)
+class PrivateCopy(NamedTuple):
+    """What the engine searches with."""
+
+    model: nn.Module
+    """Frozen, in eval mode, folded where it can be."""
+    rows: int
+    """Of the largest batch that it was given."""
+    layout: torch.memory_format
+
+    def place(self, images: Tensor) -> Tensor:
+        """A leaf in the layout that the engine works in."""
+        return images.detach().clone(memory_format=self.layout).requires_grad_()
 
 
-def speed(twin: Twin, batch: Tensor) -> tuple[float, float]:
+def private_copy(subject: Subject, images: Tensor) -> PrivateCopy:
+    """Watches one step of the engine, by a hook that its copy of the model keeps."""
+    root = nn.Sequential(subject.model).eval()
+    seen: list[PrivateCopy] = []
+
+    def note(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if module is not root:
+            wide = given[0].ndim == 4 and given[0].is_contiguous(memory_format=CHANNELS_LAST)
+            layout = CHANNELS_LAST if wide else torch.contiguous_format
+            seen.append(PrivateCopy(module, len(given[0]), layout))
+
+    root.register_forward_pre_hook(note)
+    _, labels = subject.samples(len(images))
+    attack(root, images, labels, Closest(1, refine=0))
+    largest = max(seen, key=lambda copy: copy.rows)
+    return largest._replace(model=largest.model[0])
+
+
+def speed(twin: PrivateCopy, batch: Tensor) -> tuple[float, float]:
     """Seconds a sample for a forward with its input-gradient, and for a forward alone."""
-    x = twin.place(batch).detach().requires_grad_()
+    x = twin.place(batch)
 
     def gradients() -> None:
         for _ in range(CALLS):
-            logits = twin(x)
+            logits = twin.model(x)
             torch.autograd.grad(logits, x, torch.ones_like(logits))
 
+    @torch.no_grad()
     def forwards() -> None:
         for _ in range(CALLS):
-            twin.logits(x)
+            twin.model(x)
 
-    twin.logits(x)
+    forwards()
     evaluations = CALLS * len(batch)
     return clock(gradients, x.device) / evaluations, clock(forwards, x.device) / evaluations
 
@@ -92,8 +118,8 @@ def _cell(
     foreseen: float,
 ) -> Cell:
     n = len(images)
-    twin, rows = private_copy(subject, images, Engine())
-    batch = images.repeat(-(-rows // n), *[1] * (images.ndim - 1))[:rows]
+    twin = private_copy(subject, images)
+    batch = images.repeat(-(-twin.rows // n), *[1] * (images.ndim - 1))[: twin.rows]
     runs: list[Found] = []
     seconds, share, alone = [], [], []
     for _ in range(rounds if foreseen <= SECONDS_AT_MOST else 0):
