@@ -121,18 +121,18 @@ def design_backbone(
         ways = _timm_ways(order)
     else:
         raise unknown("backbone", base, {*backbones, *timm.list_models()})
-    errors = []
+    reasons = []
     for design in ways:
         try:
             with seeded(0, "trial of a backbone"):
                 _try(design, order)
         except Exception as error:  # whatever a stranger's network raises
-            errors.append(error)
+            reasons.append(_reason(error))  # an exception itself would keep its network alive
         else:
             return design
     raise UserError(
         f"backbone {name!r} cannot work on {'x'.join(map(str, shape))} images: "
-        f"{_reason(errors[0 if stem == 'own' else -1])}; "
+        f"{reasons[0 if stem == 'own' else -1]}; "
         f"try other settings, as in {EXAMPLE}, or another backbone, such as 'resnet18'"
     )
 
