@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from amun_plugin import AttackIncomplete, Closest, Pgd
-from amun_plugin.method import AmunConfig, amun, examples, mixture
+from amun_plugin.method import AmunConfig, amun, examples, mixture, unlearning_methods
 from harness import Data, RandomFraction, Recipe, Scenario, Task, predict, train
 
 SEARCHES = ("pgd", "pgd-origin", "closest")
@@ -131,9 +131,22 @@ def test_a_search_has_the_settings_of_its_own_kind():
     assert AmunConfig(attack="closest", closest_steps=20).search() == Closest(steps=20)
 
 
-@pytest.mark.parametrize("odd", [{"lr": -1.0}, {"epochs": -1}, {"eps_init": 0.0}, {"steps": 0}])
-def test_settings_out_of_range_are_refused(odd):
-    (name,) = odd
-
-    with pytest.raises(ValueError, match=name if name in ("eps_init", "steps") else "negative"):
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ({"lr": -1.0}, "must not be negative"),
+        ({"epochs": -1}, "must not be negative"),
+        ({"eps_init": 0.0}, "eps_init must be above 0"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"closest_steps": 0}, "steps must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused_whatever_the_search(odd, told):
+    with pytest.raises(ValueError, match=told):
         AmunConfig(**odd)
+
+
+def test_the_search_of_the_authors_code_has_a_row_of_its_own():
+    rows = {method.name: method.config.search() for method in unlearning_methods()}
+
+    assert rows == {"amun": Closest(), "amun-pgd": Pgd()}
