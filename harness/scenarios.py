@@ -14,6 +14,7 @@ DIGITS = Scenario(
     backbone="test_resnet",
     recipe=Recipe(epochs=20, lr=0.1, batch=64),
     forget=RandomFraction(0.1),
+    replicates=12,
 )
 """One label in five is wrong, so a model must memorise, and there is something to forget."""
 
