@@ -17,6 +17,7 @@ from harness.specs import (
     Suite,
     Task,
     WholeClass,
+    require_no_negative,
 )
 from harness.training import Batch, batches, cross_entropy, predict, train
 from harness.version import __version__
@@ -52,5 +53,6 @@ __all__ = [
     "hookimpl",
     "join",
     "predict",
+    "require_no_negative",
     "train",
 ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+LONGEST = 100
+"""A page's file name has at most 255 bytes, and a derived scenario's name grows."""
+
 
 def check_name(kind: str, name: str) -> None:
     """Raises ValueError for a name that could not be a page's file name on every system."""
@@ -11,3 +14,5 @@ def check_name(kind: str, name: str) -> None:
         raise ValueError(
             f"{kind} name {name!r}: expected letters, digits and . _ + -, a letter or a digit first"
         )
+    if len(name) > LONGEST:
+        raise ValueError(f"{kind} name {name[:20]}…: {len(name)} characters; at most {LONGEST}")

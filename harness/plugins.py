@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +20,7 @@ from harness import hookspecs
 from harness.errors import UserError, unknown
 from harness.evidence import Protocol
 from harness.hookspecs import PROJECT
+from harness.sources import source_hash
 from harness.specs import REFERENCES, Backbone, Catalog, Dataset, Method, Scenario, Spec, Suite
 
 T = TypeVar("T")
@@ -94,7 +97,7 @@ def _sources(extra: Iterable[str]) -> Iterable[tuple[str, Callable[[], object], 
         importlib.metadata.entry_points(group=PROJECT), key=lambda p: (_distribution(p), p.name)
     ):
         yield f"{_distribution(point)}:{point.name}", point.load, False
-    for given in extra:
+    for given in dict.fromkeys(extra):
         yield given, lambda given=given: _import(given), True  # type: ignore[misc]
 
 
@@ -104,13 +107,15 @@ def _distribution(point: importlib.metadata.EntryPoint) -> str:
 
 def _import(given: str) -> ModuleType:
     path = Path(given)
+    for folder in (Path.cwd(), path.absolute().parent):
+        if folder.is_dir() and str(folder) not in sys.path:
+            sys.path.append(str(folder))
     if path.suffix != ".py":
-        if str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))
         return importlib.import_module(given)
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path.absolute()}")
-    name = f"unlearning_plugin_{path.stem}"
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:6]
+    name = f"unlearning_plugin_{path.stem}_{place}"  # two folders may each have a file of this name
     spec = importlib.util.spec_from_file_location(name, path.absolute())
     assert spec is not None
     assert spec.loader is not None
@@ -125,17 +130,29 @@ def _read_plugin(
 ) -> list[Spec]:
     try:
         plugin = load()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise PluginError(f"its import failed: {_brief(error)}") from error
+    try:
+        return _specs(manager, name, plugin)
+    except (PluginError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # whatever a stranger's objects do when they are looked at
+        raise PluginError(_brief(error)) from error
+
+
+def _specs(manager: pluggy.PluginManager, name: str, plugin: object) -> list[Spec]:
     if manager.is_registered(plugin):  # installed, and given by -p as well
         return []
     _check_hooks(plugin)
-    try:
-        manager.register(plugin, name)
-    except (pluggy.PluginValidationError, ValueError) as error:
-        raise PluginError(_brief(error)) from None
+    manager.register(plugin, name)
     callers = manager.get_hookcallers(plugin) or []
-    return [spec for caller in callers for spec in _call(manager, caller.name, plugin)]
+    specs = [spec for caller in callers for spec in _call(manager, caller.name, plugin)]
+    for spec in specs:
+        if isinstance(spec, Method | Backbone):  # their runs are named by it
+            source_hash(spec.unlearn if isinstance(spec, Method) else spec.build)
+    return specs
 
 
 def _check_hooks(plugin: object) -> None:
@@ -168,14 +185,17 @@ def _call(manager: pluggy.PluginManager, hook: str, plugin: object) -> list[Spec
         try:
             given = impl.function()
             specs = None if given is None else list(given)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise PluginError(f"{hook}() failed: {_brief(error)}") from error
         wanted = " or ".join(kind.__name__ for kind in GIVES[hook])
         if specs is None:
             raise PluginError(f"{hook}() returned None; expected a list of {wanted}")
         for spec in specs:
             if not isinstance(spec, GIVES[hook]):
-                raise PluginError(f"{hook}() gave {spec!r}; expected {wanted}")
+                shown = textwrap.shorten(repr(spec), 100)
+                raise PluginError(f"{hook}() gave {shown}; expected {wanted}")
         found += specs
     return found
 

@@ -8,20 +8,27 @@ import hashlib
 import importlib.util
 import inspect
 import sys
+import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
 
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of modules that have nothing to do with each other."""
+
 
 def source_hash(function: Callable[..., Any]) -> str:
-    """12 hexadecimal digits over the text of the function's module and its package's other parts.
+    """12 hexadecimal digits over the text of the function's module and of what belongs to it.
 
-    Those are the modules that it imports, directly or not, from its own top-level package. Line
-    ends do not count. Raises UserError for a function without source text.
+    Those are the modules that it imports, directly or not, from its own top-level package; or, of
+    a module in no package, from its own folder. What a ``functools.partial`` binds counts too, line
+    ends and the folder's place do not. Raises UserError for a function without source text.
     """
+    bound = []
     while isinstance(function, functools.partial):
+        bound.append(repr((function.args, sorted(function.keywords.items()))))
         function = function.func
     module = inspect.getmodule(function)
     file = getattr(module, "__file__", None)
@@ -36,20 +43,40 @@ def source_hash(function: Callable[..., Any]) -> str:
     else:
         found: dict[str, str] = {}
         _collect(module.__name__, Path(file), found)
-        texts = [f"{name}\n{found[name]}" for name in sorted(found)]
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
+        own = found.pop(module.__name__)
+        texts = [own, *(f"{name}\n{found[name]}" for name in sorted(found))]
+    return hashlib.sha256("\0".join([*texts, *bound]).encode()).hexdigest()[:12]
 
 
 def _collect(name: str, path: Path, found: dict[str, str]) -> None:
-    text = path.read_text(encoding="utf-8")
+    try:
+        with tokenize.open(path) as file:
+            text = file.read()
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        raise UserError(f"the source {path} cannot be read: {error}") from None
     found[name] = text
-    package = name.partition(".")[0]
     for imported in _imports(ast.parse(text), name, is_package=path.name == "__init__.py"):
-        if imported.partition(".")[0] != package or imported in found or imported == name:
+        if imported in found:
             continue
-        file = _file(imported)
-        if file is not None:
-            _collect(imported, file, found)
+        source = _file(imported)
+        if source is not None and _belongs(imported, source, name, path):
+            _collect(imported, source, found)
+
+
+def _belongs(imported: str, file: Path, name: str, path: Path) -> bool:
+    """Whether an imported module is part of what imports it; the harness never is."""
+    package = imported.partition(".")[0]
+    if package == name.partition(".")[0]:
+        return True
+    if package == __name__.partition(".")[0]:
+        return False
+    alone = "." not in name and path.name != "__init__.py"
+    folder = path.absolute().parent
+    return (
+        alone
+        and file.absolute().is_relative_to(folder)
+        and not INSTALLED & {*file.absolute().parts}
+    )
 
 
 def _imports(tree: ast.AST, name: str, *, is_package: bool) -> Iterator[str]:

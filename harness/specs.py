@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -191,6 +192,8 @@ class Method:
             )
         if not type(self.config).__dataclass_params__.frozen:  # type: ignore[attr-defined]
             raise TypeError(f"method {self.name!r}: its config's dataclass must be frozen")
+        for setting, value in asdict(self.config).items():
+            _check_json(f"method {self.name!r}: its config's {setting}", value)
         if self.defined_for - KINDS:
             raise ValueError(
                 f"method {self.name!r}: unknown kinds of forget set "
@@ -255,3 +258,21 @@ class Catalog:
 def _check_share(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise ValueError(f"{name} must be in (0, 1); got {value}")
+
+
+def require_no_negative(config: object) -> None:
+    """Raises ValueError for a config in which some number is negative; for ``__post_init__``."""
+    for name, value in vars(config).items():
+        if isinstance(value, int | float) and value < 0:
+            raise ValueError(f"{name} must not be negative; got {value}")
+
+
+def _check_json(what: str, value: object) -> None:
+    """A record must hold it."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{what} is {value!r:.60}; expected finite numbers, strings, booleans, None, or lists, "
+            f"tuples and mappings of these"
+        ) from None

@@ -84,18 +84,24 @@ def _unlearned(
     workshop: Workshop, method: Method, weights: Mapping[str, Tensor], rows: Split, where: str
 ) -> dict[str, Tensor]:
     """One run, with a watch on the task that the method was given."""
-    given: list[tuple[Task, dict[str, Tensor]]] = []
+    given: list[tuple[Task, dict[str, Tensor], str]] = []
 
     def watched(task: Task, config: Any) -> nn.Module:
-        given.append((task, {name: t.clone() for name, t in _tensors(task)}))
-        return method.unlearn(task, config)
+        kind = type(task.model)
+        before = {name: t.clone() for name, t in _tensors(task)}
+        given.append((task, before, canonical(task.scenario)))
+        model = method.unlearn(task, config)
+        if isinstance(model, nn.Module):
+            _check_kind(model, kind, where)
+        return model
 
     spy = dataclasses.replace(method, unlearn=watched)
     try:
         found, cost = workshop.unlearned(spy, method.config, weights, rows, seed=1)
     except MethodError as error:
         raise AssertionError(f"{where}: {error}") from error
-    task, before = given[0]
+    task, before, scenario = given[0]
+    assert canonical(task.scenario) == scenario, f"{where}: it changed the scenario"
     changed = [name for name, t in _tensors(task) if not torch.equal(t, before[name])]
     assert not changed, f"{where}: it changed the data it was given: {changed}"
     train, test = workshop.outputs(found)
@@ -103,6 +109,17 @@ def _unlearned(
     assert test.isfinite().all(), f"{where}: logits on the test set are not finite"
     assert cost.passes >= 0, f"{where}: its work was not counted"
     return {name: value.cpu().clone() for name, value in found.items()}
+
+
+def _check_kind(model: nn.Module, kind: type[nn.Module], where: str) -> None:
+    """Only weights are kept of a model: it must do without any other change."""
+    assert type(model) is kind, (
+        f"{where}: it returned a {type(model).__name__}; expected the original's {kind.__name__}"
+    )
+    for name, part in model.named_modules():
+        hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)
+        assert not any(hooks), f"{where}: it left a hook on {name or 'the model'}"
+        assert "forward" not in vars(part), f"{where}: it replaced forward of {name or 'the model'}"
 
 
 def _tensors(task: Task) -> Iterator[tuple[str, Tensor]]:

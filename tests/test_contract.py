@@ -51,6 +51,31 @@ def returns_a_bigger_network(task, config):
     return torch.nn.Sequential(task.model)
 
 
+class Stranger(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.net, self.mean, self.std = model.net, model.mean, model.std
+
+
+def returns_a_class_of_its_own(task, config):
+    return Stranger(task.model)
+
+
+def leaves_a_hook(task, config):
+    next(task.model.children()).register_forward_hook(lambda *_: None)
+    return task.model
+
+
+def replaces_forward(task, config):
+    task.model.forward = lambda images: images.flatten(1)[:, :4]
+    return task.model
+
+
+def changes_the_scenario(task, config):
+    object.__setattr__(task.scenario.recipe, "epochs", 7)
+    return task.model
+
+
 def test_a_sound_method_passes():
     check_method(Method("sound", sound, Config()))
 
@@ -62,7 +87,11 @@ def test_a_sound_method_passes():
         (changes_the_data, "changed the data it was given: .*forget.labels"),
         (returns_nan, "not finite"),
         (returns_nothing, "returned None; expected the unlearned model"),
-        (returns_a_bigger_network, "differs from the original's"),
+        (returns_a_bigger_network, "returned a Sequential; expected the original's"),
+        (returns_a_class_of_its_own, "returned a Stranger; expected the original's"),
+        (leaves_a_hook, "left a hook on net"),
+        (replaces_forward, "replaced forward of the model"),
+        (changes_the_scenario, "changed the scenario"),
     ],
 )
 def test_a_method_that_breaks_the_contract_is_caught(unlearn, message):

@@ -1,12 +1,15 @@
 """Discovery: every plugin on its own, every failure with its reason."""
 
+import inspect
 import sys
+from functools import partial
 
 import pytest
 
 from harness import UserError, hookspecs
 from harness.hookspecs import PROJECT
 from harness.plugins import GIVES, find, load_catalog
+from harness.sources import source_hash
 
 METHOD = """
 from dataclasses import dataclass
@@ -89,6 +92,28 @@ FAULTS = {
         "takes arguments; expected unlearning_methods()",
     ),
     "no hook": ("x = 1", "it has no hook"),
+    "BaseException at import": ("class Odd(BaseException): ...\nraise Odd('odd')", "Odd: odd"),
+    "exit in a hook": (f"{HOOK}raise SystemExit", "unlearning_methods() failed: SystemExit"),
+    "a module that cannot be looked at": (
+        "def __dir__():\n    raise OSError('no looking')",
+        "OSError: no looking",
+    ),
+    "a result of many lines": (
+        f"{HOOK}return [type('Odd', (), {{'__repr__': lambda _: 'a\\nb'}})()]",
+        "gave a b; expected Method",
+    ),
+    "config without a JSON form": (
+        METHOD.format(name="odd").replace("lr: float = 0.1", "at: complex = 1j"),
+        "its config's at is 1j; expected finite numbers",
+    ),
+    "config with nan": (
+        METHOD.format(name="odd").replace("= 0.1", "= float('nan')"),
+        "its config's lr is nan; expected finite numbers",
+    ),
+    "no source": (
+        METHOD.format(name="odd").replace("Method('odd', unlearn", "Method('odd', eval('len')"),
+        "the source of <built-in function len> cannot be read",
+    ),
     "config not frozen": (
         METHOD.format(name="melted").replace("frozen=True", "frozen=False"),
         "must be frozen",
@@ -159,13 +184,61 @@ def test_a_module_of_the_working_directory_is_found(tmp_path, monkeypatch):
     assert "local" in load_catalog(["local_plugin"]).methods
 
 
+def test_two_files_of_one_name_are_two_plugins(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "plug.py").write_text(METHOD.format(name=folder))
+    paths = [str(tmp_path / folder / "plug.py") for folder in ("a", "b", "a")]
+
+    methods = load_catalog(paths).methods
+
+    sources = {name: inspect.getsourcefile(methods[name].unlearn) for name in ("a", "b")}
+    assert sources == {"a": paths[0], "b": paths[1]}
+
+
+def test_a_file_may_import_its_neighbours_and_an_edit_of_one_is_an_edit_of_it(tmp_path):
+    neighbour = tmp_path / "neighbour_of_plug.py"
+    neighbour.write_text("LR = 0.1")
+    path = tmp_path / "plug.py"
+    path.write_text("import neighbour_of_plug\n" + METHOD.format(name="near"))
+    before = source_hash(load_catalog([str(path)]).methods["near"].unlearn)
+
+    neighbour.write_text("LR = 0.2")
+
+    assert source_hash(load_catalog([str(path)]).methods["near"].unlearn) != before
+
+
+def test_a_methods_identity_stays_when_its_folder_moves(tmp_path):
+    hashes = []
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "plug.py"
+        path.write_text(METHOD.format(name="moved"))
+        hashes.append(source_hash(load_catalog([str(path)]).methods["moved"].unlearn))
+
+    assert hashes[0] == hashes[1]
+
+
+def test_what_a_partial_binds_is_a_part_of_its_identity():
+    assert source_hash(partial(install, 1)) != source_hash(partial(install, 2))
+    assert source_hash(partial(install, site=1)) == source_hash(partial(install, site=1))
+
+
+def test_a_source_in_another_encoding_is_read_as_python_reads_it(tmp_path):
+    path = tmp_path / "latin.py"
+    text = "# -*- coding: latin-1 -*-\n# café\n" + METHOD.format(name="latin")
+    path.write_bytes(text.encode("latin-1"))
+
+    assert len(source_hash(load_catalog([str(path)]).methods["latin"].unlearn)) == 12
+
+
 def test_a_plugin_installed_and_given_by_hand_counts_once(site):
     install(site, "one", "plugin_one", METHOD.format(name="single"))
 
     assert "single" in load_catalog(["plugin_one"]).methods
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", "with space", "x" + "\n"])
+@pytest.mark.parametrize("name", ["", "a/b", "..", "with space", "x" + "\n", "x" * 101])
 def test_a_name_that_could_be_no_file_is_refused(tmp_path, name):
     path = tmp_path / "given.py"
     path.write_text(METHOD.format(name=name))
