@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from amun_plugin.adversarial import Closest, Pgd, attack
-from harness import Data, Method, Task, as_float, hookimpl, join, train
+from harness import Data, Method, Task, as_float, hookimpl, join, require_no_negative, train
 
 Mixture = Literal["R+F+A", "R+A", "F+A", "A"]
 
@@ -43,8 +43,7 @@ class AmunConfig:
     def __post_init__(self) -> None:
         Pgd(eps_init=self.eps_init, steps=self.steps)
         Closest(steps=self.closest_steps)
-        if min(self.epochs, self.lr, self.lr_without_retain) < 0:
-            raise ValueError(f"epochs and learning rates must not be negative; got {self}")
+        require_no_negative(self)
 
     def search(self) -> Pgd | Closest:
         """The settings of the search that ``attack`` names."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from harness import Method, Task, hookimpl, train
+from harness import Method, Task, hookimpl, require_no_negative, train
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class FinetuneConfig:
 
     epochs: int = 4
     lr: float = 0.12
+
+    def __post_init__(self) -> None:
+        require_no_negative(self)
 
 
 def finetune(task: Task, config: FinetuneConfig) -> nn.Module:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from harness import Batch, Method, Task, cross_entropy, hookimpl, train
+from harness import Batch, Method, Task, cross_entropy, hookimpl, require_no_negative, train
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class GradientAscentConfig:
 
     epochs: int = 10
     lr: float = 0.005
+
+    def __post_init__(self) -> None:
+        require_no_negative(self)
 
 
 def gradient_ascent(task: Task, config: GradientAscentConfig) -> nn.Module:

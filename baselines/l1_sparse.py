@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from harness import Batch, Method, Task, cross_entropy, hookimpl, train
+from harness import Batch, Method, Task, cross_entropy, hookimpl, require_no_negative, train
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,9 @@ class L1SparseConfig:
     lr: float = 0.1
     gamma: float = 1e-3
     """The penalty's weight at the start."""
+
+    def __post_init__(self) -> None:
+        require_no_negative(self)
 
 
 def l1_sparse(task: Task, config: L1SparseConfig) -> nn.Module:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Batch, Method, Task, hookimpl, join, train
+from harness import Batch, Method, Task, hookimpl, join, require_no_negative, train
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class RandomLabelsConfig:
     lr: float = 0.02
     lr_without_retain: float = 0.008
     """Where no retain data is granted nothing holds the model, and it bears far less."""
+
+    def __post_init__(self) -> None:
+        require_no_negative(self)
 
 
 def random_labels(task: Task, config: RandomLabelsConfig) -> nn.Module:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from baselines.random_labels import relabelling
-from harness import Data, Method, Task, batches, hookimpl, join, train
+from harness import Data, Method, Task, batches, hookimpl, join, require_no_negative, train
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class SalunConfig:
     """Share of the weights that may move."""
 
     def __post_init__(self) -> None:
+        require_no_negative(self)
         if not 0 < self.ratio <= 1:
             raise ValueError(f"ratio must be in (0, 1]; got {self.ratio}")
 

@@ -50,14 +50,15 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         verb.configure(sub)
         sub.set_defaults(verb=verb.execute)
         options[name] = [word for action in sub._actions for word in action.option_strings]
-    if words and not words[0].startswith("-") and words[0] not in known:
-        raise unknown("verb", words[0], known)
+    if words and words[0] not in known and words[0] not in parser._option_string_actions:
+        kind = "option" if words[0].startswith("-") else "verb"
+        raise unknown(kind, words[0], parser._option_string_actions if kind == "option" else known)
     arguments, rest = parser.parse_known_args(words)
     if rest:
         odd = rest[0].partition("=")[0]
         if odd.startswith("-"):
             raise unknown(f"option of `unlearn {words[0]}`", odd, options[words[0]])
-        raise UserError(f"`unlearn {words[0]}` takes no further word; got {odd!r}")
+        raise UserError(f"`unlearn {words[0]}` takes no further word here; got {odd!r}")
     return arguments
 
 

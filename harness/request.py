@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -52,6 +54,8 @@ def wanted_scenarios(request: Request, catalog: Catalog) -> list[tuple[Scenario,
         names = find("suite", suite, catalog.suites, catalog.failures).scenarios
     wanted = []
     for name in dict.fromkeys(names):
+        if name in catalog.methods and name not in catalog.scenarios:
+            raise UserError(f"--scenario {name}: a method; name methods first, as in `run {name}`")
         scenario = find("scenario", name, catalog.scenarios, catalog.failures)
         scenario = derived(scenario, backbone=request.backbone, dataset=request.dataset)
         count = request.replicates or scenario.replicates
@@ -65,9 +69,16 @@ def derived(scenario: Scenario, *, backbone: str = "", dataset: str = "") -> Sce
     backbone, dataset = backbone or scenario.backbone, dataset or scenario.dataset
     changed = [backbone] * (backbone != scenario.backbone)
     changed += [dataset] * (dataset != scenario.dataset)
-    marks = [re.sub(r"[^A-Za-z0-9._]+", "-", value).strip("-.") for value in changed]
-    name = "+".join([scenario.name, *marks])
+    name = "+".join([scenario.name, *map(_mark, changed)])
     return replace(scenario, name=name, backbone=backbone, dataset=dataset)
+
+
+def _mark(value: str) -> str:
+    """The value as a part of a name; with a hash where it had to be changed or cut."""
+    mark = re.sub(r"[^A-Za-z0-9._]+", "-", value).strip("-.")[:30]
+    if mark == value:
+        return mark
+    return f"{mark}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
 
 
 def wanted_methods(request: Request, catalog: Catalog) -> list[tuple[Method, Any]]:
@@ -105,14 +116,15 @@ def configured(method: str, config: Any, field: str, text: str) -> Any:
     Raises UserError for an unknown field, a text that does not convert, and a value that the
     config itself refuses.
     """
-    types_ = typing.get_type_hints(type(config))
     names = [f.name for f in dataclasses.fields(config)]
     if field not in names:
         raise UserError(f"--set {method}.{field}: {unknown('setting', field, names)}")
     try:
-        return replace(config, **{field: _convert(text, types_[field])})
-    except ValueError as error:
-        raise UserError(f"--set {method}.{field}={text}: {error}") from None
+        wanted = typing.get_type_hints(type(config))[field]
+        return replace(config, **{field: _convert(text, wanted)})
+    except (ValueError, TypeError, NameError, AssertionError) as error:
+        reason = textwrap.shorten(str(error), 200) or "its config refuses it"
+        raise UserError(f"--set {method}.{field}={text}: {reason}") from None
 
 
 def _convert(text: str, wanted: Any) -> Any:

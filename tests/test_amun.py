@@ -134,8 +134,8 @@ def test_a_search_has_the_settings_of_its_own_kind():
 @pytest.mark.parametrize(
     ("odd", "told"),
     [
-        ({"lr": -1.0}, "must not be negative"),
-        ({"epochs": -1}, "must not be negative"),
+        ({"lr": -1.0}, "lr must not be negative; got -1"),
+        ({"epochs": -1}, "epochs must not be negative; got -1"),
         ({"eps_init": 0.0}, "eps_init must be above 0"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"closest_steps": 0}, "steps must be at least 1"),

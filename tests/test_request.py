@@ -96,7 +96,7 @@ def test_another_backbone_or_data_set_derives_a_scenario_with_a_name_of_its_own(
         derived(base, backbone="b2", dataset="folder:/tmp/x").name,
     }
 
-    assert names == {"s", "s+vit-img_size-32-patch_size-4", "s+b2+folder-tmp-x"}
+    assert names == {"s", "s+vit-img_size-32-patch_size-4-63f0c6", "s+b2+folder-tmp-x-319b7d"}
 
 
 def test_the_references_may_be_named_and_need_no_method(catalog):

@@ -56,7 +56,7 @@ def device(name: str) -> str:
     if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise UserError(f"--device {name}: this machine has {count} CUDA devices; try --device cpu")
-    if wanted.type not in ("cpu", "cuda"):
+    if wanted.type not in ("cpu", "cuda") or (wanted.type == "cpu" and wanted.index):
         raise UserError(f"--device {name}: only cpu and cuda are supported")
     return name
 
@@ -77,16 +77,18 @@ def folder(option: str, value: str) -> Path:
     return path
 
 
-def at_least(least: int) -> type[int]:
-    """A converter for argparse: whole numbers from ``least``."""
+def whole(least: int, most: int) -> type[int]:
+    """A converter for argparse: whole numbers from ``least`` to ``most``."""
 
     def convert(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number >= {least}; got {text!r}")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {least} to {most}; got {text!r}"
+            )
         return value
 
     return convert  # type: ignore[return-value]

@@ -26,9 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenario", dest="scenarios", action="extend", nargs="+", default=[], metavar="NAME"
     )
-    parser.add_argument("--replicates", type=options.at_least(1), default=0, metavar="N")
+    parser.add_argument("--replicates", type=options.whole(1, 1000), default=0, metavar="N")
     parser.add_argument(
-        "--seed", type=options.at_least(0), default=0, metavar="FIRST", help="the first replicate's"
+        "--seed",
+        type=options.whole(0, 10**9),
+        default=0,
+        metavar="FIRST",
+        help="of the first replicate",
     )
     parser.add_argument("--backbone", default="", metavar="NAME", help="any model of timm")
     parser.add_argument("--dataset", default="", metavar="NAME", help="or folder:PATH")
@@ -40,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=options.at_least(1),
+        type=options.whole(1, 256),
         default=0,
         metavar="N",
         help="processes (default: one a core on the CPU, one on a GPU)",
