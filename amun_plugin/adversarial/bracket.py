@@ -72,7 +72,7 @@ class Origin(Warm):
         replaced(slots.best, running & found, slots.x)
         replaced(slots.first, running & begins, look.uphill)
         level = torch.where(begins, self.guess(look, slots), slots.level)
-        level = level + failed.to(level) - found.to(level)
+        level = (level + failed.to(level) - found.to(level)).clamp(min=0)
         restarts = column_or(found | failed, slots.x)
         x = torch.where(restarts, slots.clean, slots.x)
         uphill = torch.where(restarts, slots.first, look.uphill)

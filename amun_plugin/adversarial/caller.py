@@ -34,7 +34,7 @@ class Caller:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, classes)`` float32 of one batch, on the model's device."""
-        return answer(self.model, x.to(self.device, self.dtype))
+        return answer(self.model, x.to(self.device, self.dtype, copy=True))
 
 
 def module_tensors(model: nn.Module) -> list[Tensor]:
@@ -66,7 +66,7 @@ def undisturbed(model: nn.Module, *devices: torch.device) -> Iterator[None]:
         (module._buffers, name, buffer, buffer.detach().clone(), buffer._version)
         for module in model.modules()
         for name, buffer in module._buffers.items()
-        if buffer is not None
+        if buffer is not None and not buffer.is_inference()
     ]
     cards = sorted({device.index or 0 for device in devices if device.type == "cuda"})
     with ExitStack() as stack:
@@ -84,5 +84,4 @@ def undisturbed(model: nn.Module, *devices: torch.device) -> Iterator[None]:
             for home, name, buffer, value, version in buffers:
                 home[name] = buffer
                 if buffer._version != version:
-                    with torch.no_grad():
-                        buffer.copy_(value)
+                    buffer.detach().copy_(value)

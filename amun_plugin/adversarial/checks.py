@@ -45,7 +45,7 @@ def warn_of_probabilities(logits: Tensor) -> None:
             "the model's outputs look like probabilities (none is negative, rows sum to 1); "
             "the attack wants logits: leave out the final softmax",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

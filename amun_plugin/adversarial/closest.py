@@ -118,7 +118,7 @@ class Nearest:
         point = self.clean + column(share, self.best) * self.best
         logits = self.twin.logits(point.clamp(*self.bounds))
         ahead = margin(logits, self.labels)
-        wrong = is_wrong(logits, self.labels, self.twin.rounding)
+        wrong = is_wrong(logits, self.labels)
         right = ~wrong & logits.isfinite().all(1)
         self.wrong = torch.where(wrong, share, self.wrong)
         self.wrong_margin = torch.where(wrong, ahead, self.wrong_margin)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+ROUNDING = 1e-5
+"""How far logits in float32 may differ from batch to batch, as a share of the largest."""
+
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
     """``(n,)``: the label's logit less the largest other; negative where the model errs."""
@@ -27,7 +30,7 @@ def loss_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     return others.softmax(1).scatter(1, labels[:, None], -1.0)
 
 
-def is_wrong(logits: Tensor, labels: Tensor, rounding: float) -> Tensor:
+def is_wrong(logits: Tensor, labels: Tensor, rounding: float = ROUNDING) -> Tensor:
     """``(n,)`` bool: wrong by more than this share of the largest logit.
 
     So that a row stays wrong in a batch of another size, where sums are rounded otherwise.
@@ -37,10 +40,8 @@ def is_wrong(logits: Tensor, labels: Tensor, rounding: float) -> Tensor:
 
 def rounding_of(dtype: torch.dtype, device: torch.device) -> float:
     """How far logits computed in this type may differ, as a share of the largest."""
-    if dtype in (torch.bfloat16, torch.float16):
-        return 2 * torch.finfo(dtype).eps
     coarse = device.type == "cuda" and torch.backends.cudnn.allow_tf32
-    return 1e-3 if coarse else 1e-5
+    return max(1e-3 if coarse else ROUNDING, torch.finfo(dtype).eps)
 
 
 def _parted(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from amun_plugin.adversarial.caller import Caller, answer
-from amun_plugin.adversarial.logits import is_wrong, loss_gradient, rounding_of
+from amun_plugin.adversarial.logits import is_wrong, loss_gradient
 from amun_plugin.adversarial.vectors import direction
 
 HOOKS = (
@@ -49,11 +49,6 @@ class Twin:
         self.bf16 = False
         """Whether convolutions and products are computed in bfloat16."""
 
-    @property
-    def rounding(self) -> float:
-        """How far its logits may be off, as a share of the largest."""
-        return rounding_of(torch.bfloat16 if self.bf16 else self.dtype, self.device)
-
     def place(self, x: Tensor) -> Tensor:
         """The rows as float32 on this device, in the layout that it works in."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
@@ -61,10 +56,11 @@ class Twin:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``(n, classes)`` float32."""
+        own = x.to(self.dtype, copy=True)  # for the model may work on it in place
         if not self.bf16:
-            return answer(self.model, x.to(self.dtype))
+            return answer(self.model, own)
         with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):
-            return answer(self.model, x.to(self.dtype))
+            return answer(self.model, own)
 
     def logits(self, x: Tensor) -> Tensor:
         """The same, without a graph."""
@@ -81,7 +77,7 @@ class Twin:
         return Look(
             logits=logits,
             finite=logits.isfinite().all(1) & slope.isfinite(),
-            wrong=is_wrong(logits, labels, self.rounding),
+            wrong=is_wrong(logits, labels),
             uphill=uphill,
             slope=slope,
         )
