@@ -27,7 +27,7 @@ def card(subject: Subject, *, n: int, rounds: int, side: int = SIDE) -> Iterable
     device = images.device
     peak = {dtype: matrix_rate(device, dtype, side) for dtype in (torch.float32, torch.bfloat16)}
     flops = gradient_flops(subject, images)
-    yield f"#### {subject.name}, ResNet-18, n = {n}, {device.type}\n"
+    yield f"### {subject.name}, ResNet-18, n = {n}, {device.type}\n"
     yield (
         f"Matrix product of {side}: {peak[torch.float32] / 1e12:.0f} TFLOP/s in float32 as torch "
         f"sets it, {peak[torch.bfloat16] / 1e12:.0f} in bfloat16. One forward and input-gradient: "

@@ -34,7 +34,7 @@ def confidence(subject: Subject, rivals: Sequence[Rival]) -> Iterable[str]:
     doublings it will never find: it has no end.
     """
     images, labels = subject.samples(SAMPLES)
-    yield f"#### {subject.name}, n = {SAMPLES}: the same model with its logits multiplied\n"
+    yield f"### {subject.name}, n = {SAMPLES}: the same model with its logits multiplied\n"
     yield "| attack | logits × | ends | same radius | median L2 | farthest | gradients |"
     yield "|---|---|---|---|---|---|---|"
     truth = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
 from typing import NamedTuple
@@ -118,13 +119,13 @@ def _ridge(row: Row, logs: Sequence[float], x: Axis, base: float) -> list[str]:
     outline = [
         (x.place(g), base - height * d / tallest) for g, d in zip(grid, density, strict=True)
     ]
-    colour, median = COLOURS[row.kind], _quantile(logs, 0.5)
-    at = x.place(median)
+    colour, median = COLOURS[row.kind], statistics.median(row.distances)
+    at = x.place(math.log2(median))
     return [
         area([(x.start, base), *outline, (x.end, base)], colour),
         line((at, base - height), (at, base), colour, 2),
         text(x.start - 10, base - 4, row.name, fill=colour, anchor="end"),
-        text(x.end + 8, base - 4, f"{2**median:.4f}", fill=colour),
+        text(x.end + 8, base - 4, f"{median:.4f}", fill=colour),
     ]
 
 
@@ -176,11 +177,22 @@ def _labelled(
     """The markers and their names, which cover neither each other nor a marker."""
     taken = [Box(x - 6, y - 6, 12, 12) for x, y in spots]
     parts: list[str] = []
-    for point, (x, y) in sorted(zip(points, spots, strict=True), key=lambda pair: pair[1]):
+    placed = sorted(zip(points, spots, strict=True), key=lambda pair: (pair[0].kind, pair[1]))
+    for point, (x, y) in sorted(placed, key=lambda pair: not pair[0].complete):
         colour, beyond = COLOURS[point.kind], point.ratio > FARTHEST
         parts.append((triangle if beyond else circle)(x, y, colour, hollow=not point.complete))
-        far = f"{point.ratio:.2f}" if point.ratio < math.inf else "fails on half"
-        name = f"{point.name} ({far})" if beyond else point.name
+        twins = [
+            other
+            for other, spot in placed
+            if _attack(other) == _attack(point) and _close(spot, (x, y))
+        ]
+        if point is not twins[0]:
+            continue
+        name = point.name
+        if len(twins) > 1:
+            name = f"{_attack(point)} ({', '.join(twin.kind for twin in twins)})"
+        if beyond:
+            name += f": {point.ratio:.2f}" if point.ratio < math.inf else ": fails on half"
         box = _free((x, y), width_of(name), taken, frame)
         taken.append(box)
         middle = box.x + box.width / 2
@@ -189,6 +201,16 @@ def _labelled(
             parts.insert(0, line((x, y), (middle, edge), RULE))
         parts.append(text(middle, box.y + 11, name, fill=colour, anchor="middle"))
     return parts
+
+
+def _attack(point: Point) -> str:
+    """The attack's name without its library's."""
+    return point.name.removeprefix(f"{point.kind} ")
+
+
+def _close(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two markers cover each other."""
+    return math.dist(one, other) < 4
 
 
 def _free(spot: tuple[float, float], width: float, taken: Sequence[Box], frame: Box) -> Box:

@@ -50,7 +50,7 @@ class Outcome:
     @property
     def median(self) -> float:
         """L2, over all samples; inf where half of them failed."""
-        return float(self.distance.median())
+        return statistics.median(self.distance.tolist())
 
 
 class Ratios(NamedTuple):

@@ -115,7 +115,7 @@ def figures(studies: Sequence[Study]) -> dict[str, str]:
         lines[title] = [
             Row(_plain_name(row.name), row.kind, row.distance[row.ok].tolist())
             for row in rows
-            if row.kind in ("published", "this module")
+            if row.name in (PUBLISHED, PGD, BRACKET, CLOSEST.format(10), CLOSEST.format(20))
         ]
         assert each.reference.radius is not None
         radii[title] = each.reference.radius.tolist()
