@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -23,6 +24,10 @@ FACTS, TENSORS, SEAL = "facts.json", "tensors.safetensors", "seal.json"
 
 class CorruptionError(Exception):
     """A file of the store is not what was once written to it."""
+
+
+class StoreError(UserError):
+    """The store cannot be written to, for example because the disk is full: the run stops."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,19 +46,17 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root.absolute()  # a plugin may change the working directory
         if root.exists() and not root.is_dir():
             raise UserError(
                 f"--store {root} is a file; expected a folder, or a path to make one at"
             )
 
     def open(self) -> None:
-        """Makes the folder; raises UserError where it cannot be written to."""
-        try:
+        """Makes the folder; raises StoreError where it cannot be written to."""
+        with self._writing():
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
             (self.root / "locks" / ".written").touch()
-        except OSError as error:
-            raise UserError(f"cannot write to --store {self.root}: {error.strerror}") from None
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the result is there; its checksums are not read."""
@@ -86,12 +89,25 @@ class Store:
     def write(
         self, kind: str, key: str, facts: Mapping[str, Any], tensors: Mapping[str, Tensor] | None
     ) -> None:
-        """Puts a result in its place; call it under the result's lock."""
-        draft, folder = self.root / "drafts" / f"{kind}-{key}", self._folder(kind, key)
+        """Puts a result in its place; call it under the result's lock.
+
+        Raises StoreError where it cannot be written, and leaves nothing of it behind.
+        """
+        draft = self.root / "drafts" / f"{kind}-{key}"
+        text = json.dumps(facts, sort_keys=True, indent=1, allow_nan=False)
         self.discard(kind, key)
         shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+        try:
+            with self._writing():
+                self._put(draft, self._folder(kind, key), text, tensors)
+        except StoreError:
+            shutil.rmtree(draft, ignore_errors=True)  # it may be what filled the disk
+            raise
+
+    def _put(
+        self, draft: Path, folder: Path, text: str, tensors: Mapping[str, Tensor] | None
+    ) -> None:
         draft.mkdir(parents=True)
-        text = json.dumps(facts, sort_keys=True, indent=1, allow_nan=False)
         (draft / FACTS).write_text(text, encoding="utf-8")
         if tensors is not None:
             own = {
@@ -109,9 +125,10 @@ class Store:
     def discard(self, kind: str, key: str) -> None:
         """Removes a result, whole or broken; nothing happens where there is none."""
         folder = self._folder(kind, key)
-        if folder.exists():
-            (folder / SEAL).unlink(missing_ok=True)  # from here on it is no result
-            shutil.rmtree(folder)
+        with self._writing():
+            if folder.exists():
+                _remove(folder / SEAL)  # from here on it is no result
+                _remove(folder)
 
     @contextmanager
     def lock(self, kind: str, key: str) -> Iterator[bool]:
@@ -119,7 +136,8 @@ class Store:
         self.open()
         held = FileLock(self.root / "locks" / f"{kind}-{key}.lock")
         try:
-            held.acquire(timeout=0)
+            with self._writing():
+                held.acquire(timeout=0)
         except Timeout:
             yield False
             return
@@ -128,22 +146,45 @@ class Store:
         finally:
             held.release()
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns what the operating system refuses into a StoreError."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, Timeout):  # the lock is another's
+                raise
+            raise StoreError(f"cannot write to --store {self.root}: {error.strerror}") from None
+        except SafetensorError as error:  # its way to say that a disk is full
+            raise StoreError(f"cannot write to --store {self.root}: {error}") from None
+
     def _folder(self, kind: str, key: str) -> Path:
         return self.root / kind / key
 
     def _verify(self, folder: Path, skip: tuple[str, ...] = ()) -> None:
         try:
             sums = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+            sealed = {FACTS, *({TENSORS} if (folder / TENSORS).exists() else ())}
+            if not isinstance(sums, dict) or not sealed <= {*sums}:
+                raise CorruptionError(f"{folder / SEAL}: it lacks a checksum of {sorted(sealed)}")
             for name, expected in sums.items():
                 if name not in skip and _checksum(folder / name) != expected:
                     raise CorruptionError(f"{folder / name}: its checksum differs from its seal's")
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             raise CorruptionError(f"{folder}: {type(error).__name__}: {error}") from None
 
 
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder, whatever ought to be in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from harness import UserError
-from harness.store import CorruptionError, Store
+from harness.store import CorruptionError, Store, StoreError
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
 
@@ -117,3 +118,45 @@ def test_reading_makes_no_folder(tmp_path):
     assert store.keys("runs") == []
     assert not store.has("runs", "key")
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("seal", ["{}", "[]", "3", '{"facts.json": 1}'])
+def test_a_seal_that_vouches_for_nothing_is_damage(store, seal):
+    store.write("models", "key", {"fact": 1}, TENSORS)
+    (store.root / "models" / "key" / "seal.json").write_text(seal)
+
+    assert "seal.json" in store.fault("models", "key")
+    with pytest.raises(CorruptionError):
+        store.read("models", "key")
+
+
+def test_a_folder_in_place_of_a_file_is_damage_that_can_be_thrown_away(store):
+    store.write("models", "key", {"fact": 1}, TENSORS)
+    seal = store.root / "models" / "key" / "seal.json"
+    seal.unlink()
+    seal.mkdir()
+
+    assert "seal.json" in store.fault("models", "key")
+    store.discard("models", "key")
+    assert not store.has("models", "key")
+
+
+def test_a_store_stays_where_it_was_when_the_working_directory_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store(Path("runs"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+
+    store.write("models", "key", {}, None)
+
+    assert (tmp_path / "runs" / "models" / "key").is_dir()
+
+
+def test_a_result_that_cannot_be_written_is_a_store_error_and_leaves_nothing(tmp_path):
+    store = Store(tmp_path / "runs")
+    store.open()
+    (tmp_path / "runs" / "models").write_text("")
+
+    with pytest.raises(StoreError, match="cannot write to --store"):
+        store.write("models", "key", {}, TENSORS)
+    assert not [*(tmp_path / "runs" / "drafts").iterdir()]
