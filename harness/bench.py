@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.evidence import Cost, Estimate, Evidence, Labels, Outputs, Protocol
 from harness.models import Material, Workshop, circumstances, model_seed
-from harness.plan import LOGITS, MEASUREMENT, MODEL, RUN, Row, Step
+from harness.plan import CODE, LOGITS, MEASUREMENT, MODEL, RUN, Row, Step
 from harness.records import DIVERGED, FINISHED, Measurement, Run, plain
 from harness.specs import ORIGINAL, RETRAIN, Catalog, Scenario
 from harness.splits import Split, split, training_rows
@@ -30,7 +30,7 @@ class Bench:
     def __init__(self, store: Store, catalog: Catalog, data: Path, device: torch.device) -> None:
         self.store = store
         self._catalog = catalog
-        self._data = data
+        self._data = data.absolute()  # a plugin may change the working directory
         self._device = device
         self._materials: dict[str, Material] = {}
         self._workshops: dict[str, Workshop] = {}
@@ -101,7 +101,12 @@ class Bench:
         finite = self.store.read(*logits, tensors=False).facts["finite"]
         line = Run(
             run_id=step.key,
-            scenario={**plain(row.scenario), "data": row.fingerprint},
+            scenario={
+                **plain(row.scenario),
+                "data": row.fingerprint,
+                "build": row.build,
+                "code": CODE,
+            },
             replicate=dataclasses.asdict(row.replicate),
             method=row.method,
             config={} if row.config is None else dataclasses.asdict(row.config),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import subprocess
 import time
@@ -20,6 +21,7 @@ from harness.backbones import Design, design_backbone
 from harness.data import Data
 from harness.datasets import channel_statistics, fingerprint, load_dataset
 from harness.evidence import Cost
+from harness.isolation import contained
 from harness.passes import FlopCounter, forward_flops
 from harness.seeds import derive, seeded, stream
 from harness.specs import Catalog, Method, Recipe, Replicate, Scenario, Task
@@ -102,13 +104,19 @@ class Workshop:
     def unlearned(
         self, method: Method, config: Any, original: Mapping[str, Tensor], split: Split, seed: int
     ) -> tuple[dict[str, Tensor], Cost]:
-        """The weights that a method makes of the original's.
+        """The weights that a method makes of the original's; it can change nothing but its task.
 
         Raises MethodError where it returns something else than a model of the same weights.
         """
         task = self._task(original, split, seed, purpose=method.name)
+        own = copy.deepcopy(config)  # frozen is a promise: the record must say what was asked
+
+        def make() -> nn.Module:
+            with contained():
+                return method.unlearn(task, own)
+
         with seeded(seed, f"{method.name}/global"), torch.enable_grad():
-            model, cost = self._costed("unlearn", lambda: method.unlearn(task, config))
+            model, cost = self._costed("unlearn", make)
         if not isinstance(model, nn.Module):
             raise MethodError(f"it returned {model!r}; expected the unlearned model, an nn.Module")
         weights = model.state_dict()
@@ -148,7 +156,7 @@ class Workshop:
             forget=self.material.train.select(split.forget),
             held_out=self.material.train.select(split.held_out),
             untrained=untrained,
-            scenario=self.scenario,
+            scenario=copy.deepcopy(self.scenario),
             generator=torch.Generator().manual_seed(derive(seed, purpose)),
         )
 
