@@ -30,6 +30,8 @@ class Row:
     draw: int
     source: str
     fingerprint: str
+    build: str = ""
+    """The backbone's name; that of a plugin with the hash of its source."""
 
     def __str__(self) -> str:
         draw = f" {self.draw + 1}/{RETRAIN_DRAWS}" if self.method == RETRAIN else ""
@@ -134,7 +136,16 @@ class _Problem:
         draw: int = 0,
         source: str = "",
     ) -> Row:
-        return Row(self.scenario, replicate, method, config, draw, source, self.fingerprint)
+        return Row(
+            scenario=self.scenario,
+            replicate=replicate,
+            method=method,
+            config=config,
+            draw=draw,
+            source=source,
+            fingerprint=self.fingerprint,
+            build=self.backbone,
+        )
 
     def original(self, replicate: Replicate) -> str:
         """The name of the original model, which does not depend on what is forgotten."""

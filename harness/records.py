@@ -32,6 +32,11 @@ PARTS: Mapping[str, type[Any]] = {
 """What a scenario is made of, by the name under which ``plain`` writes it."""
 
 
+BESIDE_THE_SCENARIO = ("data", "build", "code")
+"""What a run's line says beside its scenario: hashes of the data and of the backbone, and the
+version of the harness's numbers. Runs that differ in one of them share no table."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One model that was made, and what was asked for it."""
@@ -143,7 +148,8 @@ def measurement_of(fields: Mapping[str, Any]) -> Measurement:
 
 def scenario_of(fields: Mapping[str, Any]) -> Scenario:
     """The scenario that ``plain`` took apart for a run's line."""
-    scenario = _revived({name: value for name, value in fields.items() if name != "data"})
+    own = {name: value for name, value in fields.items() if name not in BESIDE_THE_SCENARIO}
+    scenario = _revived(own)
     assert isinstance(scenario, Scenario)
     return scenario
 

@@ -67,7 +67,10 @@ def test_a_line_is_read_as_it_was_written(line):
 def test_a_scenario_comes_back_from_its_line(rule):
     scenario = Scenario("s", "d", "b", Recipe(2, 0.1, augmentation=Augmentation(flip=True)), rule)
 
-    assert scenario_of(json.loads(canonical(scenario)) | {"data": "hash"}) == scenario
+    assert (
+        scenario_of(json.loads(canonical(scenario)) | {"data": "h", "build": "b@h", "code": 1})
+        == scenario
+    )
 
 
 def test_an_identity_does_not_depend_on_order_or_container():

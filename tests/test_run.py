@@ -380,3 +380,25 @@ def test_a_step_that_builds_on_a_result_broken_meanwhile_mends_it(work, monkeypa
     captured = capfd.readouterr()
     assert "thrown away and made anew" in captured.err
     assert Store(work / "runs").keys("runs")
+
+
+def test_runs_of_an_edited_backbone_and_of_an_earlier_harness_share_no_table(
+    unlearn, finished, work, monkeypatch
+):
+    plugin = work / "tiny_plugin.py"
+    plugin.write_text(plugin.read_text().replace("nn.Conv2d(channels, 8", "nn.Conv2d(channels, 9"))
+    plugin.write_text(plugin.read_text().replace("BatchNorm2d(8)", "BatchNorm2d(9)"))
+    plugin.write_text(plugin.read_text().replace("Linear(32", "Linear(36"))
+    unlearn("run", "--suite", "tiny-suite", "--replicates", "1")
+    unlearn("leaderboard")
+    edited = (work / "leaderboards" / "tiny.md").read_text()
+    monkeypatch.setattr("harness.plan.CODE", 10**6)
+    monkeypatch.setattr("harness.bench.CODE", 10**6)
+    unlearn("run", "finetune", "--scenario", "tiny", "--replicates", "1")
+    unlearn("leaderboard")
+    raised = (work / "leaderboards" / "tiny.md").read_text()
+
+    assert "Runs: 6, with seeds 0." in edited
+    assert "Left out: 12 runs" in edited
+    assert "Runs: 5, with seeds 0." in raised
+    assert "Left out: 18 runs" in raised
