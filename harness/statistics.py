@@ -164,14 +164,16 @@ def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
 
 
 def ranks(gaps: Gaps) -> dict[str, int | None]:
-    """1 + the number of rows with a significantly lower gap; none below three replicates.
+    """1 + the number of rows with a significantly lower gap; none of a row without comparison.
 
-    Significant: the paired t-test's p, adjusted by Holm over all pairs, is at most 5 %. Raises
-    ValueError for a gap that is not finite.
+    Significant: the paired t-test's p, adjusted by Holm over all pairs of ranked rows, is at most
+    5 %. Any two ranked rows share three replicates or more: as long as two do not, those rows lose
+    their rank that lack the most partners. Raises ValueError for a gap that is not finite.
     """
-    differences = _differences(gaps)
+    ranked = _comparable(gaps)
+    differences = _differences(ranked)
     adjusted = holm({pair: _t_test(values) for pair, values in differences.items()})
-    better = {row: 0 for row, cells in gaps.items() if len(cells) >= FEWEST_REPLICATES}
+    better = dict.fromkeys(ranked, 0)
     for (first, second), values in differences.items():
         if adjusted[first, second] <= SIGNIFICANCE:
             better[second if values.mean() < 0 else first] += 1
@@ -181,17 +183,19 @@ def ranks(gaps: Gaps) -> dict[str, int | None]:
 def smallest_difference(gaps: Gaps) -> float | None:
     """The difference of mean gaps, in percentage points, that the ranking could just detect.
 
-    Holm's first step: the critical t at 5 % over the number of pairs, times the median standard
-    deviation of the pairs' differences, over √n; n is the smallest number of shared replicates.
-    None where no two rows can be compared.
+    The median over the pairs of ranked rows of Holm's first step: the critical t at 5 % over the
+    number of pairs, times the standard deviation of the pair's differences, over √n; n is the
+    pair's number of shared replicates. None where no two rows are ranked.
     """
-    differences = list(_differences(gaps).values())
+    differences = list(_differences(_comparable(gaps)).values())
     if not differences:
         return None
-    n = min(len(values) for values in differences)
-    critical = float(stats.t.isf(SIGNIFICANCE / len(differences) / 2, n - 1))
-    spread = float(np.median([_sd(values) for values in differences]))
-    return critical * spread / math.sqrt(n)
+    level = SIGNIFICANCE / len(differences) / 2
+    steps = [
+        float(stats.t.isf(level, len(values) - 1)) * _sd(values) / math.sqrt(len(values))
+        for values in differences
+    ]
+    return float(np.median(steps))
 
 
 def exceeds_noise(differences: Sequence[float]) -> bool:
@@ -235,6 +239,23 @@ def _placements(members: Vector, nonmembers: Vector) -> tuple[Vector, Vector]:
     nonmembers_below = together[:m] - stats.rankdata(members)
     members_below = together[m:] - stats.rankdata(nonmembers)
     return nonmembers_below / n, members_below / m
+
+
+def _comparable(gaps: Gaps) -> Gaps:
+    """The rows of which any two share three replicates or more.
+
+    A row that is left alone because none could be compared with it is no such row; a row that never
+    had another beside it is.
+    """
+    left = {row: cells for row, cells in gaps.items() if len(cells) >= FEWEST_REPLICATES}
+    alone = len(left) == 1
+    while True:
+        compared = _differences(left)
+        lacking = {row: len(left) - 1 - sum(row in pair for pair in compared) for row in left}
+        worst = max(lacking.values(), default=0)
+        if worst == 0:
+            return left if len(left) > 1 or alone else {}
+        left = {row: cells for row, cells in left.items() if lacking[row] < worst}
 
 
 def _differences(gaps: Gaps) -> dict[Pair, Vector]:

@@ -327,6 +327,26 @@ class TestRanks:
         assert ranks({**few, **full}) == {"few": None, **ranks(full)}
         assert ranks(full) == {"a": 1, "b": 2}
 
+    def test_leave_out_a_row_with_replicates_of_its_own(self):
+        full = rows(a=[1.0, 1.1, 1.2, 0.9], b=[1.5, 1.7, 1.9, 1.4])
+        elsewhere = {100: 90.0, 101: 91.0, 102: 92.0, 0: 93.0, 1: 94.0}
+
+        assert ranks({"elsewhere": elsewhere, **full}) == {"elsewhere": None, **ranks(full)}
+        assert smallest_difference({"elsewhere": elsewhere, **full}) == smallest_difference(full)
+
+    def test_are_none_where_no_row_can_be_compared_with_the_others(self):
+        early, late = dict(enumerate([1.0, 2.0, 3.0])), {7: 1.0, 8: 2.0, 9: 3.0}
+
+        assert ranks({"early": early, "late": late}) == {"early": None, "late": None}
+        assert ranks({"early": early, "late": late, "both": early | late}) == {
+            "early": None,
+            "late": None,
+            "both": None,
+        }
+
+    def test_call_a_single_row_the_first(self):
+        assert ranks(rows(a=[1.0, 2.0, 3.0], few=[1.0])) == {"a": 1, "few": None}
+
     def test_grow_more_cautious_with_every_pair(self):
         pair = rows(a=[1.0, 1.2, 0.8, 1.1], b=[1.6, 1.4, 1.5, 1.7])
         p = paired_p_values(pair)["a", "b"]
@@ -357,18 +377,23 @@ class TestSmallestDifference:
 
         assert ranks(rows(a=base, b=moved)) == {"a": 1, "b": rank}
 
-    def test_takes_all_pairs_their_median_spread_and_the_fewest_replicates(self):
+    def test_is_the_median_over_all_pairs_each_at_its_own_number_of_replicates(self):
         gaps = rows(a=[0.0, 0.0, 0.0, 0.0], b=[1.0, 2.0, 3.0, 4.0], c=[0.0, 0.0, 3.0], few=[1.0])
-        critical = stats.t.ppf(1 - 0.05 / 3 / 2, df=2)
-        spreads = [
-            np.std([1, 2, 3, 4], ddof=1),
-            np.std([0, 0, 3], ddof=1),
-            np.std([1, 2, 0], ddof=1),
+        steps = [
+            stats.t.ppf(1 - 0.05 / 3 / 2, df=len(pair) - 1)
+            * np.std(pair, ddof=1)
+            / math.sqrt(len(pair))
+            for pair in ([1, 2, 3, 4], [0, 0, 3], [1, 2, 0])
         ]
 
-        assert smallest_difference(gaps) == pytest.approx(
-            critical * np.median(spreads) / math.sqrt(3)
-        )
+        assert smallest_difference(gaps) == pytest.approx(np.median(steps))
+
+    def test_is_hardly_moved_by_one_row_with_few_replicates(self):
+        rng = np.random.default_rng(0)
+        full = rows(**{name: rng.normal(5, 1, 8) for name in "abcdef"})
+        few = rows(few=rng.normal(5, 1, 4))
+
+        assert smallest_difference({**full, **few}) < 1.5 * smallest_difference(full)
 
     def test_is_unknown_where_no_two_rows_compare(self):
         assert smallest_difference(rows(a=[1.0, 2.0, 3.0])) is None
