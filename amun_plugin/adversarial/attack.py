@@ -59,7 +59,7 @@ def attack(
             prepared = prepare(caller, clean[first], ledger.logits[first], engine)
             ledger.forwards[first] += prepared.forwards
             if prepared.reachable:
-                for entry in _search(prepared, method, ledger.samples, rows):
+                for entry in _search(prepared, method, ledger, rows):
                     ledger.enter(entry)
             else:
                 ledger.give_up(caller, rows)
@@ -68,9 +68,9 @@ def attack(
 
 
 def _search(
-    prepared: Prepared, method: Pgd | Closest, samples: Samples, rows: Tensor
+    prepared: Prepared, method: Pgd | Closest, ledger: Ledger, rows: Tensor
 ) -> Iterator[Entry]:
-    twin, batch = prepared.twin, prepared.batch
+    twin, batch, samples = prepared.twin, prepared.batch, ledger.samples
     if isinstance(method, Pgd):
         search = (Warm if method.restart == "warm" else Origin)(twin, method, samples)
         for slots in run(search, rows, batch):
@@ -78,7 +78,7 @@ def _search(
             yield Entry(slots.row, x, radius, slots.status, slots.gradients, slots.gradients)
         return
     for part in torch.split(rows, batch):
-        nearest = Nearest(twin, method, samples.at(part))
+        nearest = Nearest(twin, method, samples.at(part), ledger.logits[part])
         nearest.run()
         radius = torch.full_like(nearest.radius, torch.nan)
         spent = torch.full_like(part, method.steps, dtype=torch.int32)

@@ -1,8 +1,9 @@
 """The nearest example at a fixed budget: ascent on a sphere whose radius follows the boundary.
 
-DDN (https://arxiv.org/abs/1811.09600) with four changes: the first radius is each row's own margin
-over its gradient, a step is a share of the radius, the radius changes less and less, and what is
-left of the way back to the boundary is searched along the last segment, with forwards alone.
+DDN (https://arxiv.org/abs/1811.09600) with five changes: the first radius is each row's own margin
+over its gradient, a step is a share of the radius, the radius changes less and less, the loss is
+taken in units of the clean margin, and what is left of the way back to the boundary is searched
+along the last segment, with forwards alone.
 """
 
 from __future__ import annotations
@@ -29,14 +30,22 @@ towards the gradient, which was nearer by 1 % after 10 steps than once on both m
 SHRINK = (0.2, 0.01)
 """How much the radius shrinks or grows at the first and at the last step."""
 
+SHARPNESS = (6.0, 24.0)
+"""By how much the other classes' logits are multiplied in the loss at the first and after the last
+step, for a clean margin of 1: first all near classes pull, then the nearest. So the result does not
+depend on how confident the model is."""
+
 
 class Nearest:
     """The state of one batch of rows, all of which take the same number of gradients."""
 
-    def __init__(self, twin: Twin, method: Closest, samples: Samples) -> None:
+    def __init__(self, twin: Twin, method: Closest, samples: Samples, logits: Tensor) -> None:
+        """``logits`` ``(n, classes)`` are what the caller's model says of the clean images."""
         self.twin, self.method, self.bounds = twin, method, samples.bounds
         self.clean, self.labels = twin.place(samples.clean), samples.labels.to(twin.device)
         n, device, clean = len(samples), twin.device, self.clean
+        start = margin(logits.to(device), self.labels)
+        self.scale = 1 / torch.where(start > 0, start, 1)
         self.away = torch.zeros_like(clean)
         self.best = torch.zeros_like(clean)
         """Of the nearest wrong point so far, seen from the clean image."""
@@ -79,7 +88,9 @@ class Nearest:
 
     def _step(self, k: int) -> None:
         """One gradient for every row: keeps the point if it is wrong and nearest, then moves."""
-        look = self.twin.look(self.clean + self.away, self.labels)
+        done = k / self.method.steps
+        sharpness = self.scale * SHARPNESS[0] * (SHARPNESS[1] / SHARPNESS[0]) ** done
+        look = self.twin.look(self.clean + self.away, self.labels, sharpness)
         distance = norm(self.away)
         ahead = margin(look.logits, self.labels)
         if k > 0:
@@ -91,11 +102,11 @@ class Nearest:
             self.right_margin = ahead
             self.flat = look.slope == 0
         self.finite &= look.finite
-        turn = (1 + math.cos(math.pi * k / self.method.steps)) / 2
+        turn = (1 + math.cos(math.pi * done)) / 2
         shrink, stride = _between(SHRINK, turn), _between(STRIDE, turn)
         ahead = ahead.clamp(min=0) / look.slope
         if k == 0:
-            radius = loss(look.logits, self.labels).abs() / look.slope
+            radius = loss(look.logits, self.labels, sharpness).abs() / look.slope
         else:
             larger = self.radius * (1 + shrink)
             unseen = torch.maximum(distance + ahead, larger).minimum(2 * self.radius)

@@ -15,18 +15,23 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     return own - others.amax(1)
 
 
-def loss(logits: Tensor, labels: Tensor) -> Tensor:
+def loss(logits: Tensor, labels: Tensor, sharpness: Tensor | None = None) -> Tensor:
     """``(n,)``: logsumexp of the others less the label's: what the searches ascend.
 
     The cross-entropy is its softplus: the direction is the same, and this one never saturates.
+    With a sharpness ``(n,)`` the logsumexp is that of logits so many times as large, over it.
     """
     own, others = _parted(logits, labels)
-    return others.logsumexp(1) - own
+    if sharpness is None:
+        return others.logsumexp(1) - own
+    return (others * sharpness[:, None]).logsumexp(1) / sharpness - own
 
 
-def loss_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+def loss_gradient(logits: Tensor, labels: Tensor, sharpness: Tensor | None = None) -> Tensor:
     """``(n, classes)``: the derivative of ``loss`` by the logits."""
     _, others = _parted(logits, labels)
+    if sharpness is not None:
+        others = others * sharpness[:, None]
     return others.softmax(1).scatter(1, labels[:, None], -1.0)
 
 

@@ -67,12 +67,12 @@ class Twin:
         with torch.no_grad():
             return self(x)
 
-    def look(self, x: Tensor, labels: Tensor) -> Look:
+    def look(self, x: Tensor, labels: Tensor, sharpness: Tensor | None = None) -> Look:
         """One forward and gradient of each row."""
         x = x.detach().requires_grad_()
         graph = self(x)
         logits = graph.detach()
-        (gradient,) = torch.autograd.grad(graph, x, loss_gradient(logits, labels))
+        (gradient,) = torch.autograd.grad(graph, x, loss_gradient(logits, labels, sharpness))
         uphill, slope = direction(gradient)
         return Look(
             logits=logits,
