@@ -25,7 +25,11 @@ TILE = 32
 """Images are enlarged to multiples of this many pixels: most networks halve an image five times."""
 
 TIMES = (1, 2, 4)
-"""The multiples. At the last one a network costs about what it would cost with a small stem."""
+"""The multiples. At the last one a network costs about what it would cost with a small stem. Only
+one that cannot work there either sees them at the size that it was made for."""
+
+OWN_STEM = "its own stem"
+"""What is told of a network that was to have the small stem, and has its own."""
 
 TOLD = 120
 """Characters of a strange exception that an error repeats."""
@@ -121,18 +125,18 @@ def design_backbone(
         ways = _timm_ways(order)
     else:
         raise unknown("backbone", base, {*backbones, *timm.list_models()})
-    reasons = []
+    reasons = {}
     for design in ways:
         try:
             with seeded(0, "trial of a backbone"):
                 _try(design, order)
         except Exception as error:  # whatever a stranger's network raises
-            reasons.append(_reason(error))  # an exception itself would keep its network alive
+            reasons[design.change] = _reason(error)  # the exception would keep its network alive
         else:
             return design
     raise UserError(
         f"backbone {name!r} cannot work on {'x'.join(map(str, shape))} images: "
-        f"{reasons[0 if stem == 'own' else -1]}; "
+        f"{reasons.get(OWN_STEM) or next(iter(reasons.values()))}; "
         f"try other settings, as in {EXAMPLE}, or another backbone, such as 'resnet18'"
     )
 
@@ -177,15 +181,21 @@ def _timm_ways(order: _Order) -> Iterator[Design]:
         for seen in sizes[:-1]:
             yield _own(order, seen)
             yield from _small(order, seen)
-        yield _own(order, sizes[-1])
+        yield from (_own(order, seen) for seen in (sizes[-1], *_native(order.base)))
     else:
         for seen in sizes[:-1]:
             yield from _small(order, seen)
-        yield from (_own(order, seen) for seen in reversed(sizes))
+        yield from (_own(order, seen) for seen in (*reversed(sizes), *_native(order.base)))
+
+
+def _native(name: str) -> list[Size]:
+    """The size of the images that timm's network was made for, if that is known."""
+    config = timm.models.get_pretrained_cfg(name)
+    return [] if config is None else [config.input_size[-2:]]
 
 
 def _own(order: _Order, seen: Size) -> Design:
-    change = "" if order.stem == "own" else "its own stem"
+    change = "" if order.stem == "own" else OWN_STEM
     return _scaled(order, seen, change, partial(_create, order, seen))
 
 

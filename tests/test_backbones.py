@@ -109,6 +109,7 @@ def test_every_test_model_of_timm_gives_logits_and_gradients(name, shape, stem):
         ("test_vit", (3, 32, 32), "small", "patches of 4 px"),
         ("test_vit[patch_size=8]", (3, 32, 32), "small", "its own stem"),
         ("test_maxvit", (1, 28, 28), "own", "images scaled to 32x32 px"),
+        ("efficientformer_l1", (1, 28, 28), "own", "images scaled to 224x224 px"),
         ("test_vit[img_size=64]", (3, 32, 32), "own", "images scaled to 64x64 px"),
         ("test_vit[img_size=(32, 64)]", (3, 32, 32), "own", "images scaled to 32x64 px"),
     ],
@@ -263,7 +264,7 @@ def test_images_are_normalised_and_then_scaled():
         ("test_resnet[num_classes=7]", "num_classes is the harness's to give"),
         ("test_resnet[depth=9]", "unexpected keyword argument 'depth'"),
         ("test_vit[patch_size=5]", "patch size (5)"),
-        ("efficientformer_l1", "cannot work on 1x28x28 images: RuntimeError"),
+        ("lambda_resnet26t", "cannot work on 1x28x28 images: RuntimeError"),
     ],
 )
 @pytest.mark.parametrize("stem", ["own", "small"])
