@@ -13,6 +13,8 @@ from typing import Any
 from harness.data import Augmentation
 from harness.errors import UserError
 from harness.evidence import Cost, Estimate
+from harness.names import check_name
+from harness.shapes import require_type
 from harness.specs import ClassFraction, GivenRows, RandomFraction, Recipe, Scenario, WholeClass
 
 FINISHED, DIVERGED = "finished", "diverged"
@@ -31,6 +33,19 @@ PARTS: Mapping[str, type[Any]] = {
 }
 """What a scenario is made of, by the name under which ``plain`` writes it."""
 
+
+CIRCUMSTANCES: Mapping[str, Any] = {
+    "device": str,
+    "hardware": str,
+    "threads": int,
+    "packages": Mapping[str, str],
+    "commit": str,
+    "finished": str,
+}
+"""What a page reads of a run's circumstances, and of which type it is."""
+
+MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
+"""What reading a line raises that is no record."""
 
 BESIDE_THE_SCENARIO = ("data", "build", "code")
 """What a run's line says beside its scenario: hashes of the data and of the backbone, and the
@@ -117,13 +132,21 @@ def read_lines(text: str, where: str) -> list[Line]:
         if not raw.strip():
             continue
         try:
-            lines.append(_read(json.loads(raw)))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            lines.append(_read(_parsed(raw)))
+        except (*MALFORMED, RecursionError) as error:
+            reason = " ".join(str(error).split())
             raise UserError(
-                f"{where}, line {number}: not a record ({type(error).__name__}: {error}); "
+                f"{where}, line {number}: not a record ({type(error).__name__}: {reason:.200}); "
                 f"restore the file from git, or remove the line"
             ) from None
     return lines
+
+
+def _parsed(text: str) -> Any:
+    """JSON, less what Python reads and cannot write: NaN, infinity and half a character."""
+    fields = json.loads(text)
+    json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+    return fields
 
 
 def _read(fields: dict[str, Any]) -> Line:
@@ -136,21 +159,41 @@ def _read(fields: dict[str, Any]) -> Line:
 
 
 def run_of(fields: Mapping[str, Any]) -> Run:
-    """The run that ``dataclasses.asdict`` took apart."""
-    return Run(**{**fields, "cost": Cost(**fields["cost"])})
+    """The run that ``dataclasses.asdict`` took apart; raises one of MALFORMED where it is none."""
+    run = Run(**{**fields, "cost": Cost(**fields["cost"])})
+    require_type("run", run)
+    check_name("method", run.method)
+    require_type("scenario", scenario_of(run.scenario))
+    require_type("data", run.scenario["data"], str)
+    require_type("build", run.scenario.get("build", ""), str)
+    require_type("code", run.scenario.get("code", 0), int)
+    if {*run.replicate} != {"seed", "forget_seed"}:
+        raise ValueError(f"replicate: expected seed and forget_seed; got {sorted(run.replicate)}")
+    if run.status not in (FINISHED, DIVERGED):
+        raise ValueError(f"status must be {FINISHED!r} or {DIVERGED!r}; got {run.status!r}")
+    for name, hint in CIRCUMSTANCES.items():
+        require_type(f"circumstances: {name}", run.circumstances[name], hint)
+    return run
 
 
 def measurement_of(fields: Mapping[str, Any]) -> Measurement:
-    """The measurement that ``dataclasses.asdict`` took apart."""
+    """The measurement that ``dataclasses.asdict`` took apart; else raises one of MALFORMED."""
     estimates = {name: Estimate(**value) for name, value in fields["estimates"].items()}
-    return Measurement(**{**fields, "estimates": estimates})
+    measurement = Measurement(**{**fields, "estimates": estimates})
+    require_type("measurement", measurement)
+    check_name("protocol", measurement.protocol)
+    for name, estimate in estimates.items():
+        if (estimate.low is None) != (estimate.high is None):
+            raise ValueError(f"{name}: low and high go together; got {estimate!r}")
+    return measurement
 
 
 def scenario_of(fields: Mapping[str, Any]) -> Scenario:
     """The scenario that ``plain`` took apart for a run's line."""
     own = {name: value for name, value in fields.items() if name not in BESIDE_THE_SCENARIO}
     scenario = _revived(own)
-    assert isinstance(scenario, Scenario)
+    if not isinstance(scenario, Scenario):
+        raise TypeError(f"scenario: expected a Scenario; got {type(scenario).__name__}")
     return scenario
 
 
@@ -164,12 +207,21 @@ def _revived(value: Any) -> Any:
 
 
 def merge(*sources: Iterable[Line]) -> list[Line]:
-    """All lines, sorted; of two with one identity the later source's stands."""
+    """All lines, sorted; of two with one identity the later source's stands.
+
+    But a protocol's higher version stands, wherever it comes from.
+    """
     by_key: dict[tuple[str, ...], Line] = {}
     for source in sources:
         for line in source:
-            by_key[_key(line)] = line
+            there = by_key.get(_key(line))
+            if there is None or _version(line) >= _version(there):
+                by_key[_key(line)] = line
     return [by_key[key] for key in sorted(by_key)]
+
+
+def _version(line: Line) -> int:
+    return line.version if isinstance(line, Measurement) else 0
 
 
 def _key(line: Line) -> tuple[str, ...]:

@@ -31,6 +31,14 @@ from harness.records import (
     write_line,
 )
 
+CIRCUMSTANCES = {
+    "device": "cpu",
+    "hardware": "box",
+    "threads": 1,
+    "packages": {"torch": "2"},
+    "commit": "",
+    "finished": "2026-01-01",
+}
 RULES = [RandomFraction(0.1), WholeClass(3), ClassFraction(3, 0.5), GivenRows((1, 5))]
 
 
@@ -45,7 +53,7 @@ def run(run_id="a", seed=0, method="m", **changes):
         draw=0,
         source="abc",
         status="finished",
-        circumstances={"finished": "2026-01-01"},
+        circumstances=CIRCUMSTANCES,
         cost=Cost({"unlearn": 1.5}, 20.0),
     )
     return dataclasses.replace(line, **changes)
@@ -105,6 +113,60 @@ def test_a_value_without_an_exact_form_is_refused():
 def test_a_line_that_is_no_record_is_told_with_its_place(text):
     with pytest.raises(UserError, match=r"records/s\.jsonl, line 2: not a record"):
         read_lines(write_line(run()) + "\n" + text, "records/s.jsonl")
+
+
+def broken(line, *path, value):
+    """The text of a line in which the value at the path is another one."""
+    fields = json.loads(write_line(line))
+    inner = fields
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    return json.dumps(fields)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        broken(run(), "scenario", "name", value="../../evil"),
+        broken(run(), "scenario", "recipe", value={}),
+        broken(run(), "scenario", "recipe", "epochs", value="many"),
+        broken(run(), "scenario", "forget", value={"is": "Recipe", "epochs": 1, "lr": 1}),
+        broken(run(), "scenario", "data", value=None),
+        broken(run(), "scenario", value={}),
+        broken(run(), "scenario", value="s"),
+        broken(run(), "method", value="a/b"),
+        broken(run(), "replicate", value={}),
+        broken(run(), "replicate", "seed", value="one"),
+        broken(run(), "replicate", "seed", value=True),
+        broken(run(), "draw", value=None),
+        broken(run(), "status", value="lost"),
+        broken(run(), "config", value=[]),
+        broken(run(), "config", "lr", value=math.nan),
+        broken(run(), "config", "lr", value="\ud800"),
+        broken(run(), "circumstances", value={}),
+        broken(run(), "circumstances", "packages", value={"torch": 2}),
+        broken(run(), "cost", "passes", value="few"),
+        broken(run(), "cost", "passes", value=math.inf),
+        broken(run(), "cost", "seconds", value={"train": None}),
+        broken(measurement(), "estimates", "auc", "value", value="high"),
+        broken(measurement(), "estimates", "auc", "value", value=10**400),
+        broken(measurement(), "estimates", "auc", "high", value=None),
+        broken(measurement(), "protocol", value=".."),
+        broken(measurement(), "version", value=None),
+        broken(measurement(), "run_id", value=["a"]),
+        "[" * 100_000,
+    ],
+)
+def test_a_strangers_line_with_a_wrong_value_is_told_with_its_place(text):
+    with pytest.raises(UserError, match=r"^there, line 1: not a record \(.+\); restore[^\n]+$"):
+        read_lines(text, "there")
+
+
+def test_a_protocols_higher_version_stands_wherever_it_comes_from():
+    old, new = measurement(value=1.0, version=1), measurement(value=2.0, version=2)
+
+    assert merge([new], [old]) == merge([old], [new]) == [new]
 
 
 def test_the_later_source_stands_and_nothing_is_doubled():
