@@ -7,9 +7,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from harness.errors import UserError
 from harness.leaderboard import MARK, render
 from harness.plan import MEASUREMENT, RUN
 from harness.records import (
+    MALFORMED,
     Line,
     Measurement,
     Run,
@@ -30,15 +32,15 @@ def stored_lines(store: Store, report: Callable[[str], None]) -> list[Line]:
         for key in store.keys(kind):
             try:
                 fields = store.read(kind, key).facts["line"]
+                if kind == RUN:
+                    runs.append(run_of(fields))
+                else:
+                    measured.append(measurement_of(fields))
             except CorruptionError as error:
                 report(f"left out: {error}; `unlearn run` makes it anew")
-                continue
-            if kind == RUN:
-                runs.append(run_of(fields))
-            else:
-                measured.append(measurement_of(fields))
+            except MALFORMED as error:
+                report(f"left out: {kind}/{key} is not a record ({type(error).__name__}: {error})")
     there = {run.run_id for run in runs}
-    measured.sort(key=lambda line: line.version)  # the newest version stands
     return merge(runs, [line for line in measured if line.run_id in there])
 
 
@@ -47,8 +49,19 @@ def published_lines(out: Path) -> list[Line]:
     return [
         line
         for path in sorted((out / "records").glob("*.jsonl"))
-        for line in read_lines(path.read_text(encoding="utf-8"), str(path))
+        for line in read_lines(_records(path), str(path))
     ]
+
+
+def _records(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8 at byte {error.start}; restore the file from git"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def files(lines: Iterable[Line]) -> dict[str, str]:
@@ -68,11 +81,7 @@ def files(lines: Iterable[Line]) -> dict[str, str]:
 
 def differing(out: Path, wanted: dict[str, str]) -> list[str]:
     """Relative paths at which the folder is not what is wanted; also of pages to be removed."""
-    differ = [
-        name
-        for name, text in wanted.items()
-        if not (out / name).is_file() or (out / name).read_text(encoding="utf-8") != text
-    ]
+    differ = [name for name, text in wanted.items() if _text(out / name) != text]
     return sorted(differ + stale(out, wanted))
 
 
@@ -81,12 +90,22 @@ def stale(out: Path, wanted: dict[str, str]) -> list[str]:
     return [
         path.name
         for path in out.glob("*.md")
-        if path.name not in wanted and path.read_text(encoding="utf-8").startswith(MARK)
+        if path.name not in wanted and (_text(path) or "").startswith(MARK)
     ]
 
 
 def publish(out: Path, wanted: dict[str, str]) -> None:
-    """Writes every file that differs, each by one rename, and removes stale pages."""
+    """Writes every file that differs, each by one rename, and removes stale pages.
+
+    Raises UserError, before anything is written, where a page would replace what is no page.
+    """
+    for name in wanted:
+        path = out / name
+        if name.endswith(".md") and path.exists() and not (_text(path) or "").startswith(MARK):
+            raise UserError(
+                f"{path} was not written by `unlearn leaderboard` and would be lost; move it, or "
+                f"name another folder with --out"
+            )
     (out / "records").mkdir(parents=True, exist_ok=True)
     for name in differing(out, wanted):
         path = out / name
@@ -96,3 +115,8 @@ def publish(out: Path, wanted: dict[str, str]) -> None:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         draft.write_text(wanted[name], encoding="utf-8")
         draft.replace(path)
+
+
+def _text(path: Path) -> str | None:
+    """The text of a file; none where there is none, and what is not UTF-8 is replaced."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None

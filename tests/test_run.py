@@ -402,3 +402,64 @@ def test_runs_of_an_edited_backbone_and_of_an_earlier_harness_share_no_table(
     assert "Left out: 12 runs" in edited
     assert "Runs: 5, with seeds 0." in raised
     assert "Left out: 18 runs" in raised
+
+
+@pytest.mark.parametrize("out", [".", ""])
+def test_a_page_never_takes_the_place_of_a_foreign_file(unlearn, finished, work, out):
+    (work / "README.md").write_bytes(b"My own words, in Latin-1: \xe9t\xe9")
+
+    status, _, err = unlearn("leaderboard", "--out", out)
+
+    assert status == 2
+    assert err.startswith("unlearn: README.md was not written by `unlearn leaderboard`")
+    assert err.count("\n") == 1
+    assert b"My own words" in (work / "README.md").read_bytes()
+    assert not (work / "records").exists()
+    assert not (work / "tiny.md").exists()
+
+
+def test_a_folder_or_a_text_in_another_code_among_the_pages_is_left_alone(unlearn, finished, work):
+    unlearn("leaderboard")
+    (work / "leaderboards" / "folder.md").mkdir()
+    (work / "leaderboards" / "latin.md").write_bytes(b"\xe9t\xe9")
+
+    assert unlearn("leaderboard", "--check")[0] == 0
+    assert unlearn("leaderboard")[0] == 0
+    assert (work / "leaderboards" / "latin.md").exists()
+
+
+def test_records_in_another_code_are_told_in_one_line(unlearn, work):
+    (work / "leaderboards" / "records").mkdir(parents=True)
+    (work / "leaderboards" / "records" / "s.jsonl").write_bytes(b'{"kind": "\xe9"}')
+
+    status, _, err = unlearn("leaderboard")
+
+    assert status == 2
+    assert "s.jsonl: not UTF-8 at byte 10" in err
+    assert err.count("\n") == 1
+
+
+def test_a_strangers_record_writes_nothing_outside_the_folder(unlearn, finished, work):
+    unlearn("leaderboard")
+    path = work / "leaderboards" / "records" / "tiny.jsonl"
+    path.write_text(path.read_text().replace('"name": "tiny"', '"name": "../../evil"'))
+
+    status, _, err = unlearn("leaderboard", "--store", "none")
+
+    assert status == 2
+    assert "tiny.jsonl, line" in err
+    assert not list(work.parent.glob("**/evil*"))
+
+
+def test_an_older_store_never_replaces_a_newer_measurement(unlearn, finished, work):
+    shutil.copytree(work / "runs", work / "old")
+    for version, store in ((1, "old"), (2, "runs")):
+        (work / "mine.py").write_text(PROTOCOL.format(value=f"{version}.0", version=version))
+        unlearn("measure", "-p", "mine.py", "--store", store)
+    unlearn("leaderboard")
+    newest = pages("leaderboards")
+
+    unlearn("leaderboard", "--store", "old")
+
+    assert "2.0 ± 0.0 (+0.0)" in newest["tiny.md"]
+    assert pages("leaderboards") == newest
