@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,9 +22,11 @@ from harness.plan import Plan, Step, make_plan
 from harness.plugins import load_catalog
 from harness.request import Request, wanted_methods, wanted_scenarios
 from harness.specs import Catalog
-from harness.store import CorruptionError, Store
+from harness.store import CorruptionError, Store, StoreError
 
 STARTED, DONE, FAILED, BROKEN = "started", "done", "failed", "broken"
+STOPPED = "stopped"
+"""The whole run cannot go on; the event names no step."""
 POLL_SECONDS = 0.05
 
 
@@ -33,13 +35,18 @@ class Event:
     """Something that happened to one step."""
 
     what: str
-    kind: str
-    key: str
+    kind: str = ""
+    key: str = ""
     seconds: float = 0.0
     text: str = ""
     """The traceback of a failure, or what is broken; one line where the user can mend it."""
     mistake: bool = False
     """Whether the failure is the user's to mend."""
+
+    @property
+    def at(self) -> tuple[str, str]:
+        """The step's place in the store."""
+        return self.kind, self.key
 
 
 Report = Callable[[Event], None]
@@ -63,10 +70,12 @@ def work(plan: Plan, bench: Bench, report: Report, given_up: set[tuple[str, str]
     """Does every step that nobody else does, until all are done or hang on one given up.
 
     ``given_up`` holds the (kind, key) of steps that failed here or elsewhere; it may grow from
-    another thread.
+    another thread. Raises StoreError where a result cannot be written.
     """
-    pending = {step.at: step for step in plan.steps}
-    steps = dict(pending)
+    steps = {step.at: step for step in plan.steps}
+    pending = dict(steps)
+
+    tell = _noting(report, steps, pending, given_up)
     while pending:
         for step in list(pending.values()):
             if step.at in given_up or any(need in given_up for need in step.needs):
@@ -76,58 +85,81 @@ def work(plan: Plan, bench: Bench, report: Report, given_up: set[tuple[str, str]
                 continue
             elif bench.store.has(*step.at):
                 del pending[step.at]
-            elif _attempt(
-                step, bench, report, given_up, lambda at: pending.update({at: steps[at]})
-            ):
+            elif _attempt(step, bench, tell, steps):
                 break  # the plan's order is the order of interest: look again from its start
         else:
             time.sleep(POLL_SECONDS)
 
 
-def _attempt(
-    step: Step,
-    bench: Bench,
+def _noting(
     report: Report,
+    steps: Mapping[tuple[str, str], Step],
+    pending: dict[tuple[str, str], Step],
     given_up: set[tuple[str, str]],
-    again: Callable[[tuple[str, str]], None],
-) -> bool:
-    """Does the step unless another process is at it; whether it was this one's."""
+) -> Report:
+    """A report that also gives up what failed, and takes up again what broke."""
+
+    def tell(event: Event) -> None:
+        if event.what == FAILED:
+            given_up.add(event.at)
+        elif event.what == BROKEN:
+            pending[event.at] = steps[event.at]
+        report(event)
+
+    return tell
+
+
+def _attempt(step: Step, bench: Bench, tell: Report, steps: Container[tuple[str, str]]) -> bool:
+    """Does the step unless another process is at it; whether it was this one's.
+
+    A plugin may raise anything, SystemExit too: the other rows go on.
+    """
     with bench.store.lock(*step.at) as mine:
         if not mine or bench.store.has(*step.at):
             return False
-        report(Event(STARTED, *step.at))
+        tell(Event(STARTED, *step.at))
         start = time.perf_counter()
         try:
             bench.do(step)
         except CorruptionError:
-            if not _mend(step, bench.store, report, again):
-                raise
+            _mend(step, bench.store, tell, steps)
+        except StoreError:
+            raise
         except UserError as error:
-            given_up.add(step.at)
-            report(Event(FAILED, *step.at, text=str(error), mistake=True))
-        except Exception:  # a plugin's: the other rows go on
-            given_up.add(step.at)
-            report(Event(FAILED, *step.at, text=traceback.format_exc()))
+            tell(Event(FAILED, *step.at, text=str(error) or repr(error), mistake=True))
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and not _deaf():
+                raise  # Ctrl-C
+            tell(Event(FAILED, *step.at, text=traceback.format_exc()))
         else:
-            report(Event(DONE, *step.at, seconds=time.perf_counter() - start))
+            tell(Event(DONE, *step.at, seconds=time.perf_counter() - start))
     return True
 
 
-def _mend(
-    step: Step, store: Store, report: Report, again: Callable[[tuple[str, str]], None]
-) -> bool:
-    """Throws away the broken results that a step builds on; whether there was one."""
-    broken = {need: store.fault(*need) for need in step.needs}
+def _mend(step: Step, store: Store, tell: Report, steps: Container[tuple[str, str]]) -> None:
+    """Throws away the broken results that a step builds on; it fails where none can be remade.
+
+    ``steps`` holds those that this plan makes.
+    """
+    broken = {need: fault for need in step.needs if (fault := store.fault(*need))}
+    lost = [fault for need, fault in broken.items() if need not in steps]
     for need, fault in broken.items():
-        if fault:
+        if need in steps:
             store.discard(*need)
-            again(need)
-            report(Event(BROKEN, *need, text=fault))
-    return any(broken.values())
+            tell(Event(BROKEN, *need, text=fault))
+    if lost:
+        tell(Event(FAILED, *step.at, text=f"{lost[0]}; `unlearn run` makes it anew"))
+    elif not broken:
+        tell(Event(FAILED, *step.at, text=traceback.format_exc()))
+
+
+def _deaf() -> bool:
+    """Whether this process ignores Ctrl-C, so that a KeyboardInterrupt is a plugin's own."""
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def main() -> None:
-    """Reads a request from standard input and writes an event a line to standard output.
+    """Reads a request and the steps given up from standard input, writes an event a line.
 
     Further lines of the input name steps that failed elsewhere; its end means that the parent is
     gone, and this process goes too.
@@ -136,10 +168,17 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # a plugin's print must not come between the events
     request = Request(**{k: _frozen(v) for k, v in json.loads(sys.stdin.readline()).items()})
-    given_up: set[tuple[str, str]] = set()
+    given_up = {(kind, key) for kind, key in json.loads(sys.stdin.readline())}
     threading.Thread(target=_listen, args=(sys.stdin, given_up), daemon=True).start()
-    bench, plan = prepare(request, load_catalog(request.plugins))
-    work(plan, bench, lambda event: print(json.dumps(asdict(event)), file=channel), given_up)
+
+    def report(event: Event) -> None:
+        print(json.dumps(asdict(event)), file=channel)
+
+    try:
+        bench, plan = prepare(request, load_catalog(request.plugins))
+        work(plan, bench, report, given_up)
+    except UserError as error:
+        report(Event(STOPPED, text=str(error)))
     channel.close()
     os._exit(0)  # the listening thread would hold up an ordinary exit
 

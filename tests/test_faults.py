@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from harness.cli import main
 from harness.isolation import contained
 
 METHODS = """
@@ -101,3 +102,44 @@ def test_torchs_settings_are_put_back_after_an_exception():
     assert torch.get_num_threads() == threads
     assert not torch.are_deterministic_algorithms_enabled()
     assert not torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize("body", ["sys.exit(0)", "sys.exit(3)", "raise BaseException('odd')"])
+def test_a_method_that_would_end_the_command_fails_like_any_other(faulty, body):
+    status, out, err = faulty(body, "a-faulty", "sound", "--replicates", "1")
+
+    assert status == 1
+    assert "a-faulty · tiny · seed 0: failed" in err
+    assert "a-faulty failed:" in err
+    assert "did 5 models, 5 logits, 5 runs, 15 measurements; 0 of 36" in out
+
+
+def test_ctrl_c_in_a_method_is_still_ctrl_c(faulty):
+    status, _, err = faulty("raise KeyboardInterrupt", "a-faulty", "--replicates", "1")
+
+    assert (status, err) == (130, "unlearn: stopped; the same command goes on where this one was\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("os._exit(0)", "the process died (status 0)"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "(status -9: out of memory, or killed)"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    ],
+)
+def test_a_method_that_ends_its_process_is_named_and_the_other_rows_go_on(
+    work, capfd, body, message
+):
+    (work / "faulty.py").write_text(METHODS.format(body=body))
+    words = "run a-faulty sound --scenario tiny --device cpu --workers 2 --replicates 1"
+    words = [*words.split(), "-p", "tiny_plugin.py", "-p", "faulty.py"]
+
+    status = main(words)
+
+    captured = capfd.readouterr()
+    assert status == 1
+    assert "a-faulty · tiny · seed 0: failed" in captured.err
+    assert message in captured.err
+    assert "a-faulty failed:" in captured.err
+    assert "did 5 models, 5 logits, 5 runs, 15 measurements; 0 of 36" in captured.out

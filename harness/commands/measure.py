@@ -41,10 +41,9 @@ def execute(arguments: argparse.Namespace) -> int:
     progress = Progress(plan, workers=1)
     todo = missing(plan, bench, progress.report)
     outcome = run(todo, bench, Request(), 1, progress.report)
-    print(
-        f"measured {outcome.done} of {len(plan.steps)}; {len(plan.steps) - len(todo.steps)} there"
-    )
-    return conclude(outcome, todo)
+    there = len(plan.steps) - len(todo.steps)
+    print(f"measured {outcome.done.total()} of {len(plan.steps)}; {there} there")
+    return conclude(outcome)
 
 
 def _steps(bench: Bench, catalog: Catalog) -> Iterator[Step]:

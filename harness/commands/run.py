@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 
 from harness.bench import Bench
 from harness.commands import options
@@ -71,12 +72,12 @@ def execute(arguments: argparse.Namespace) -> int:
     for (scenario, method), reason in plan.undefined.items():
         print(f"skipped: {method} in {scenario}: {reason}")
     if arguments.dry_run:
-        print(_counts("would do", todo, plan))
+        print(_counts("would do", Counter(step.kind for step in todo.steps), todo, plan))
         return 0
     with progress.showing(todo):
         outcome = run(todo, bench, request, workers, progress.report)
-    print(_counts("did", todo, plan))
-    return conclude(outcome, todo)
+    print(_counts("did", outcome.done, todo, plan))
+    return conclude(outcome)
 
 
 def _request(arguments: argparse.Namespace, workers: int) -> Request:
@@ -115,29 +116,28 @@ def _try_backbones(request: Request, catalog: Catalog, bench: Bench, todo: Plan)
                 print(f"changed: {scenario.backbone} in {scenario.name}: {change}")
 
 
-def _counts(verb: str, todo: Plan, plan: Plan) -> str:
-    counts = [f"{sum(step.kind == kind for step in todo.steps)} {kind}" for kind in KINDS]
+def _counts(verb: str, steps: Counter[str], todo: Plan, plan: Plan) -> str:
+    counts = [f"{steps[kind]} {kind}" for kind in KINDS]
     there = len(plan.steps) - len(todo.steps)
     return f"{verb} {', '.join(counts)}; {there} of {len(plan.steps)} results were there already"
 
 
-def conclude(outcome: Outcome, todo: Plan) -> int:
-    """Prints what failed; the exit status."""
+def conclude(outcome: Outcome) -> int:
+    """Prints what failed; the exit status, which is 0 only where every result is there."""
     for (name, _), event in outcome.failures.items():
         print(f"unlearn: {name} failed:\n{event.text.rstrip()}", file=sys.stderr)
-    if any(event.mistake for event in outcome.failures.values()):
-        return 2
-    if outcome.failures:
-        return 1
-    if outcome.done < len(todo.steps) and outcome.deaths:
+    if outcome.deaths:
         codes = ", ".join(map(str, outcome.deaths))
         print(
             f"unlearn: {len(outcome.deaths)} processes died (status {codes}; -9: out of memory, or "
             f"killed); the same command goes on where they were",
             file=sys.stderr,
         )
-        return 1
-    return 0
+    if any(event.mistake for event in outcome.failures.values()):
+        return 2
+    if outcome.left and not outcome.failures:
+        print(f"unlearn: {outcome.left} results are still missing", file=sys.stderr)
+    return 1 if outcome.failures or outcome.left else 0
 
 
 def _threads(workers: int) -> int:
