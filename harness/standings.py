@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.evidence import Estimate
-from harness.records import DIVERGED, Line, Measurement, Run, canonical
+from harness.records import DIVERGED, Line, Measurement, Run, merge
+from harness.rows import ReplicateKey, age, labels, problem_of, replicate_of, rows_of
 from harness.specs import ORIGINAL, REFERENCES, RETRAIN
 from harness.statistics import (
     Summary,
@@ -22,9 +23,6 @@ from harness.statistics import (
 
 ACCURACIES = ("accuracy.forget", "accuracy.retain", "accuracy.test")
 
-ReplicateKey = Hashable
-"""(seed, forget seed)."""
-
 
 @dataclass(frozen=True)
 class Standing:
@@ -35,7 +33,7 @@ class Standing:
     config: Mapping[str, Any]
     rank: int | None
     gap: Summary | None
-    """In percentage points; of the row ``retrain`` it is the noise floor."""
+    """In percentage points; of the row ``retrain`` the noise floor. None where a run diverged."""
     metrics: Mapping[str, Summary]
     """``protocol.metric`` → over replicates."""
     differences: Mapping[str, Summary]
@@ -49,7 +47,9 @@ class Standing:
     passes: Summary
     passes_share: float | None
     replicates: int
+    runs: int
     diverged: int
+    """Of its runs."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +68,28 @@ class Table:
     hardware: str
     runs: tuple[Run, ...]
     left_out: int
-    """Runs of an earlier definition of the scenario, or of an earlier source of a method."""
+    """Runs of an earlier definition of the scenario or source of a method, or made again."""
+    outdated: tuple[str, ...]
+    """Protocols by whose earlier version some run is measured; those numbers are left out."""
 
 
 def tables(lines: Iterable[Line]) -> list[Table]:
     """One table a scenario, by name."""
-    values: dict[str, dict[str, Estimate]] = defaultdict(dict)
+    measured: dict[str, list[Measurement]] = defaultdict(list)
     by_scenario: dict[str, list[Run]] = defaultdict(list)
-    for line in lines:
+    for line in merge(lines):
         if isinstance(line, Measurement):
-            for metric, estimate in line.estimates.items():
-                values[line.run_id][f"{line.protocol}.{metric}"] = estimate
+            measured[line.run_id].append(line)
         else:
             by_scenario[line.scenario["name"]].append(line)
-    return [_table(by_scenario[name], values) for name in sorted(by_scenario)]
+    return [_table(by_scenario[name], measured) for name in sorted(by_scenario)]
 
 
-def _table(runs: Sequence[Run], values: Mapping[str, Mapping[str, Estimate]]) -> Table:
-    newest = max(runs, key=_finished)
-    current = [run for run in runs if _problem(run) == _problem(newest)]
-    rows = _rows(current)
+def _table(runs: Sequence[Run], measured: Mapping[str, Sequence[Measurement]]) -> Table:
+    newest = max(runs, key=age)
+    rows = rows_of(run for run in runs if problem_of(run) == problem_of(newest))
     kept = tuple(run for row in rows.values() for run in row)
+    values, outdated = _values(kept, measured)
     components = (*ACCURACIES, newest.scenario["mia"])
     view = _View(rows, values, components, _hardware(kept))
     gaps: dict[str, Mapping[ReplicateKey, float]] = {
@@ -100,18 +101,36 @@ def _table(runs: Sequence[Run], values: Mapping[str, Mapping[str, Estimate]]) ->
     }
     discriminates = view.discriminates()
     rank = ranks(gaps) if discriminates else {}
-    labels = _labels(rows)
-    standings = [view.standing(key, labels[key], rank.get(key)) for key in rows]
+    names = labels(rows)
+    standings = [view.standing(key, names[key], rank.get(key)) for key in rows]
     return Table(
         scenario=newest.scenario,
         standings=tuple(sorted(standings, key=_order)),
         components=components,
         discriminates=discriminates,
-        detectable=smallest_difference(gaps),
+        detectable=smallest_difference(gaps) if discriminates else None,
         hardware=view.hardware,
         runs=kept,
         left_out=len(runs) - len(kept),
+        outdated=outdated,
     )
+
+
+def _values(
+    runs: Iterable[Run], measured: Mapping[str, Sequence[Measurement]]
+) -> tuple[dict[str, dict[str, Estimate]], tuple[str, ...]]:
+    """Run → metric → estimate, by each protocol's highest version; and who has earlier ones too."""
+    values: dict[str, dict[str, Estimate]] = {}
+    own = [line for run in runs for line in measured.get(run.run_id, ())]
+    highest: dict[str, int] = {}
+    for line in own:
+        highest[line.protocol] = max(line.version, highest.get(line.protocol, line.version))
+    outdated = {line.protocol for line in own if line.version < highest[line.protocol]}
+    for line in own:
+        if line.version == highest[line.protocol]:
+            named = {f"{line.protocol}.{name}": e for name, e in line.estimates.items()}
+            values.setdefault(line.run_id, {}).update(named)
+    return values, tuple(sorted(outdated))
 
 
 class _View:
@@ -130,7 +149,7 @@ class _View:
         self._draws: dict[tuple[ReplicateKey, str], list[float]] = defaultdict(list)
         for run in self._retrained:
             for metric, value in self._finite(run).items():
-                self._draws[_replicate(run), metric].append(value)
+                self._draws[replicate_of(run), metric].append(value)
 
     def _finite(self, run: Run) -> dict[str, float]:
         estimates = self._values.get(run.run_id, {})
@@ -138,7 +157,7 @@ class _View:
 
     def differences(self, run: Run) -> dict[str, float]:
         """Metric → the run's value less the mean of its replicate's retrained models."""
-        at = _replicate(run)
+        at = replicate_of(run)
         return {
             name: value - statistics.fmean(self._draws[at, name])
             for name, value in self._finite(run).items()
@@ -151,7 +170,7 @@ class _View:
         for run in row:
             differences = self.differences(run)
             if all(name in differences for name in self.components):
-                gaps[_replicate(run)] = statistics.fmean(
+                gaps[replicate_of(run)] = statistics.fmean(
                     abs(differences[name]) for name in self.components
                 )
         return gaps
@@ -159,7 +178,7 @@ class _View:
     def noise_floor(self) -> dict[ReplicateKey, float]:
         """The same of each retrained model against the others of its replicate."""
         floor = {}
-        for at in {_replicate(run) for run in self._retrained}:
+        for at in {replicate_of(run) for run in self._retrained}:
             draws = [self._draws.get((at, name), []) for name in self.components]
             if min(len(values) for values in draws) > 1:
                 floor[at] = statistics.fmean(
@@ -183,6 +202,7 @@ class _View:
         """One row of the table."""
         row = self.rows[key]
         method = row[0].method
+        diverged = sum(run.status == DIVERGED for run in row)
         gap = self.noise_floor() if method == RETRAIN else self.gaps(row)
         here = [run for run in row if _hardware_of(run) == self.hardware]
         seconds = [sum(run.cost.seconds.values()) for run in here]
@@ -193,7 +213,7 @@ class _View:
             method=method,
             config=row[0].config,
             rank=rank,
-            gap=summarise(list(gap.values())) if gap else None,
+            gap=summarise(list(gap.values())) if gap and not diverged else None,
             metrics=_summaries(row, self._finite),
             differences={} if method == RETRAIN else _summaries(row, self.differences),
             notes=self._notes(row),
@@ -201,8 +221,9 @@ class _View:
             seconds_share=_share(seconds, [sum(r.cost.seconds.values()) for r in retrain_here]),
             passes=summarise(passes),
             passes_share=_share(passes, [r.cost.passes for r in self._retrained]),
-            replicates=len({_replicate(run) for run in row}),
-            diverged=sum(run.status == DIVERGED for run in row),
+            replicates=len({replicate_of(run) for run in row}),
+            runs=len(row),
+            diverged=diverged,
         )
 
     def _notes(self, row: Sequence[Run]) -> dict[str, str]:
@@ -219,37 +240,11 @@ def _summaries(row: Sequence[Run], read: Any) -> dict[str, Summary]:
     by_metric: dict[str, dict[ReplicateKey, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in row:
         for name, value in read(run).items():
-            by_metric[name][_replicate(run)].append(value)
+            by_metric[name][replicate_of(run)].append(value)
     return {
         name: summarise([statistics.fmean(values) for values in by_replicate.values()])
         for name, by_replicate in by_metric.items()
     }
-
-
-def _rows(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """(method, config) → its runs at its newest source."""
-    grouped: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        grouped[canonical([run.method, run.config])].append(run)
-    rows = {}
-    for key, group in sorted(grouped.items()):
-        source = max(group, key=_finished).source
-        rows[key] = [run for run in group if run.source == source]
-    return rows
-
-
-def _labels(rows: Mapping[str, Sequence[Run]]) -> dict[str, str]:
-    """The method's name; where it has several rows, with the settings in which these differ."""
-    count = Counter(row[0].method for row in rows.values())
-    labels = {}
-    for key, row in rows.items():
-        method, config = row[0].method, row[0].config
-        labels[key] = method
-        if count[method] > 1:
-            others = [r[0].config for r in rows.values() if r[0].method == method]
-            odd = [name for name in config if len({str(o.get(name)) for o in others}) > 1]
-            labels[key] += f" ({', '.join(f'{name}={config[name]}' for name in odd)})"
-    return labels
 
 
 def _of(rows: Mapping[str, Sequence[Run]], method: str) -> list[Run]:
@@ -277,16 +272,3 @@ def _hardware_of(run: Run) -> str:
     facts = run.circumstances
     threads = f", {facts['threads']} thread(s) a process" if facts["device"] == "cpu" else ""
     return f"{facts['hardware']} ({facts['device']}{threads})"
-
-
-def _finished(run: Run) -> str:
-    return str(run.circumstances["finished"])
-
-
-def _replicate(run: Run) -> ReplicateKey:
-    return run.replicate["seed"], run.replicate["forget_seed"]
-
-
-def _problem(run: Run) -> str:
-    rendering_only = ("mia", "replicates")
-    return canonical({k: v for k, v in run.scenario.items() if k not in rendering_only})

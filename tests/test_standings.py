@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import random
+import re
 import statistics
 
 import pytest
@@ -128,6 +129,7 @@ def test_a_scenario_in_which_the_original_looks_retrained_ranks_nothing():
     assert table.discriminates is False
     assert all(s.rank is None for s in table.standings)
     assert "does not discriminate" in scenario_page(table)
+    assert "smallest difference" not in scenario_page(table)
 
 
 def test_two_replicates_are_shown_and_not_ranked():
@@ -147,7 +149,10 @@ def test_a_row_with_a_diverged_run_is_shown_and_not_ranked():
     assert standing(table, "near").diverged == 1
     assert standing(table, "near").rank is None
     assert standing(table, "far").rank == 1
-    assert "diverged: 1" in scenario_page(table)
+    assert standing(table, "near").gap is None
+    assert re.search(r"\| near +\| diverged: 1 of 9 +\| – ", scenario_page(table))
+    result = next(row for row in render(found)["near.md"].splitlines() if "s.md" in row)
+    assert result.split("|")[3].strip() == "diverged: 1 of 9"
 
 
 def test_a_row_stands_at_its_newest_source():
@@ -158,6 +163,95 @@ def test_a_row_stands_at_its_newest_source():
 
     assert standing(table, "m").metrics["accuracy.forget"].mean == 2
     assert table.left_out == 1
+
+
+def test_settings_of_an_older_source_are_no_row_any_more():
+    found = lines("m", 0, [1, 1, 1, 1], config={"epochs": 2}, source="old", at="2026-01-01")
+    found += lines("m", 0, [2, 2, 2, 2], config={}, source="new", at="2026-01-02")
+
+    table = tables(found)[0]
+
+    assert [s.label for s in table.standings] == ["m"]
+    assert table.left_out == 1
+
+
+def test_equal_numbers_are_one_row_and_a_run_made_twice_counts_once():
+    found = lines("m", 0, [1, 1, 1, 1], config={"lr": 1}, at="2026-01-01")
+    found += lines("m", 0, [3, 3, 3, 3], config={"lr": 1.0}, at="2026-01-02")
+    found += lines("m", 1, [5, 5, 5, 5], config={"lr": 1.0}, at="2026-01-02")
+
+    table = tables(found)[0]
+
+    assert [s.label for s in table.standings] == ["m"]
+    assert standing(table, "m").metrics["accuracy.forget"].mean == 4
+    assert table.left_out == 1
+
+
+def test_rows_of_one_method_are_told_apart_on_its_page():
+    found = lines("m", 0, [1, 1, 1, 1], config={"lr": 0.1})
+    found += lines("m", 0, [2, 2, 2, 2], config={"lr": 0.2})
+
+    page = render(found)["m.md"]
+
+    assert "(lr=0.1) average gap" in page
+    assert "(lr=0.2) average gap" in page
+
+
+def test_a_table_holds_one_version_of_a_protocol_and_says_what_it_leaves_out():
+    found = world({"m": 0}, n=3)
+    first, second, *_ = [x for x in found if isinstance(x, Run) and x.method == "m"]
+    later = Measurement(first.run_id, "loss-mia", 2, {"auc": Estimate(51.0)})
+    kept = [x for x in found if not (isinstance(x, Measurement) and x.run_id == second.run_id)]
+
+    table = tables([*found, later])[0]
+
+    assert standing(table, "m").metrics["loss-mia.auc"].n == 1
+    assert "loss-mia.auc" not in standing(table, "retrain").metrics
+    assert table.outdated == ("loss-mia",)
+    assert "an earlier version of `loss-mia`" in scenario_page(table)
+    assert "an earlier version" not in scenario_page(tables(kept)[0])
+
+
+def test_a_row_that_lacks_replicates_says_so_and_one_elsewhere_has_no_rank():
+    found = world({"near": 0, "far": 8})
+    for seed in range(5):
+        found += lines("some", seed, [82 + seed % 2, 100, 80, 50])
+    for seed in (100, 101, 102):
+        for draw in range(3):
+            found += lines("retrain", seed, [80, 100, 80, 50], draw=draw, source="")
+        found += lines("elsewhere", seed, [40 + seed, 0, 0, 0])
+
+    table = tables(found)[0]
+    page = scenario_page(table)
+
+    assert standing(table, "elsewhere").rank is None
+    assert "of 3" in render(found)["near.md"]
+    assert re.search(r"\| some +\|.*\| 5 of 11 +\|", page)
+
+
+def test_an_attack_that_was_not_measured_is_named():
+    found = [
+        dataclasses.replace(x, scenario={**x.scenario, "mia": "no-such.thing"})
+        if isinstance(x, Run)
+        else x
+        for x in world({"m": 0}, n=3)
+    ]
+
+    page = scenario_page(tables(found)[0])
+
+    assert "Not ranked: `no-such.thing`, which counts in the gap, was not measured" in page
+    assert "at least three replicates" not in page
+    assert "smallest difference" not in page
+
+
+def test_text_of_any_kind_stays_in_its_cell():
+    found = lines("m", 0, [1, 1, 1, 1], config={"mode": "a|b\nc"})
+    found += lines("m", 0, [2, 2, 2, 2], config={"mode": "d"})
+
+    page = scenario_page(tables(found)[0])
+
+    assert "m (mode=a\\|b c)" in page
+    assert page.count("mode=a\\|b c") == 4
 
 
 def test_two_configs_are_two_rows_named_by_what_differs():

@@ -1,0 +1,72 @@
+"""The rows of a table: which runs belong together, which are out of date, what a row is called."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.records import Run, canonical
+
+ReplicateKey = Hashable
+"""(seed, forget seed)."""
+
+
+def rows_of(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """(method, config) → its runs; of each method only those of its newest source."""
+    by_method: dict[str, list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=age):
+        by_method[run.method].append(run)
+    rows: dict[str, dict[Hashable, Run]] = defaultdict(dict)
+    for method, every in by_method.items():
+        for run in every:
+            if run.source == every[-1].source:
+                key = canonical([method, _comparable(run.config)])
+                rows[key][replicate_of(run), run.draw] = run
+    return {key: list(rows[key].values()) for key in sorted(rows)}
+
+
+def labels(rows: Mapping[str, Sequence[Run]]) -> dict[str, str]:
+    """The method's name; where it has several rows, with the settings in which these differ."""
+    configs: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows.values():
+        configs[row[0].method].append(row[0].config)
+    return {key: _label(row[0], configs[row[0].method]) for key, row in rows.items()}
+
+
+def _label(run: Run, configs: Iterable[Mapping[str, Any]]) -> str:
+    odd = [
+        f"{name}={value}"
+        for name, value in run.config.items()
+        if any(
+            name not in other
+            or canonical(_comparable([other[name]])) != canonical(_comparable([value]))
+            for other in configs
+        )
+    ]
+    return f"{run.method} ({', '.join(odd)})" if odd else run.method
+
+
+def age(run: Run) -> tuple[str, str]:
+    """The greater, the newer."""
+    return str(run.circumstances["finished"]), run.run_id
+
+
+def replicate_of(run: Run) -> ReplicateKey:
+    """The replicate that a run belongs to."""
+    return run.replicate["seed"], run.replicate["forget_seed"]
+
+
+def problem_of(run: Run) -> str:
+    """What two runs must have in common to stand in one table."""
+    rendering_only = ("mia", "replicates")
+    return canonical({k: v for k, v in run.scenario.items() if k not in rendering_only})
+
+
+def _comparable(value: Any) -> Any:
+    """The same with 1 for 1.0, so that equal settings are one row."""
+    if isinstance(value, Mapping):
+        return {name: _comparable(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_comparable(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
