@@ -1,5 +1,9 @@
 """What methods, files and disks do wrong costs that row or that command, and nothing else."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -143,3 +147,60 @@ def test_a_method_that_ends_its_process_is_named_and_the_other_rows_go_on(
     assert message in captured.err
     assert "a-faulty failed:" in captured.err
     assert "did 5 models, 5 logits, 5 runs, 15 measurements; 0 of 36" in captured.out
+
+
+PROTOCOL = """
+from harness import Estimate, Metric, Protocol, hookimpl
+
+@hookimpl
+def unlearning_protocols():
+    return [Protocol("new", 1, (Metric("one"),), lambda evidence: {"one": Estimate(1.0)})]
+"""
+
+
+def test_measure_leaves_out_a_run_with_damaged_logits_and_keeps_the_file(work, unlearn):
+    (work / "new.py").write_text(PROTOCOL)
+    unlearn("run", "finetune", "--scenario", "tiny", "--replicates", "1")
+    facts = [json.loads(path.read_text()) for path in work.glob("runs/runs/*/facts.json")]
+    logits = next(each["logits"] for each in facts if each["line"]["method"] == "finetune")
+    path = work / "runs" / "logits" / logits / "tensors.safetensors"
+    path.write_bytes(b"x")
+
+    status, out, err = unlearn("measure", "-p", "new.py")
+
+    assert status == 0
+    assert "finetune · tiny · seed 0: left out" in err
+    assert "its checksum differs" in err
+    assert "measured 4 of 16" in out
+    assert path.exists()
+
+
+def test_measure_says_that_there_is_no_store(unlearn):
+    status, _, err = unlearn("measure", "--store", "nosuch")
+
+    assert status == 2
+    assert "--store nosuch: there is no such folder" in err
+
+
+def test_measure_leaves_out_the_runs_of_a_data_set_that_is_unknown(work, unlearn, capsys):
+    unlearn("run", "finetune", "--scenario", "tiny", "--replicates", "1")
+    (work / "new.py").write_text(PROTOCOL)
+
+    status = main(["measure", "-p", "new.py", "--device", "cpu"])
+
+    assert status == 0
+    assert "left out: unknown dataset 'tiny-set'" in capsys.readouterr().err
+
+
+def test_a_full_disk_stops_the_run_in_one_line(work):
+    command = (
+        f"ulimit -f 1; exec {sys.executable} -m harness.cli run finetune --scenario tiny "
+        f"-p tiny_plugin.py --device cpu --workers 1"
+    )
+
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("unlearn: cannot write to --store")
+    assert done.stderr.count("\n") == 1
+    assert not [*(work / "runs" / "drafts").iterdir()]

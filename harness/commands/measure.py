@@ -12,6 +12,7 @@ import torch
 from harness.bench import Bench
 from harness.commands import options
 from harness.commands.run import conclude
+from harness.errors import UserError
 from harness.plan import LOGITS, RUN, Plan, Row, Step, measurement_step
 from harness.progress import Progress
 from harness.records import run_of, scenario_of
@@ -36,6 +37,10 @@ def execute(arguments: argparse.Namespace) -> int:
     device = options.device(arguments.device)
     data = options.folder("--data", arguments.data)
     store = Store(Path(arguments.store))
+    if not store.root.is_dir():
+        raise UserError(
+            f"--store {arguments.store}: there is no such folder; `unlearn run` makes it"
+        )
     bench = Bench(store, catalog, data, torch.device(device))
     plan = Plan(tuple(_steps(bench, catalog)), {})
     progress = Progress(plan, workers=1)
@@ -64,12 +69,22 @@ def _steps(bench: Bench, catalog: Catalog) -> Iterator[Step]:
             source=line.source,
             fingerprint=line.scenario["data"],
         )
-        behind = [(LOGITS, key) for key in [facts["logits"], *facts["retrained"]]]
-        lost = [key for kind, key in behind if not bench.store.has(kind, key)]
+        behind = ((RUN, run_id), *((LOGITS, key) for key in [facts["logits"], *facts["retrained"]]))
+        steps = [measurement_step(behind, each, row) for each in catalog.protocols.values()]
+        if not all(bench.store.has(*step.at) for step in steps):
+            reason = next(filter(None, (bench.store.fault(*at) for at in behind)), "")
+            reason = reason and f"{reason}; `unlearn run` makes it anew"
+            reason = reason or _other_data(bench, row)
+            if reason:
+                print(f"unlearn: {row}: left out: {reason}", file=sys.stderr)
+                continue
+        yield from steps
+
+
+def _other_data(bench: Bench, row: Row) -> str:
+    """Why the run's data set cannot be measured on; empty where it can."""
+    try:
         found = bench.material(row.scenario.dataset).fingerprint
-        if lost or found != row.fingerprint:
-            reason = "its logits are gone" if lost else f"the data are others by now ({found})"
-            print(f"unlearn: {row}: left out: {reason}", file=sys.stderr)
-            continue
-        for protocol in catalog.protocols.values():
-            yield measurement_step(((RUN, run_id), *behind), protocol, row)
+    except UserError as error:
+        return str(error)
+    return "" if found == row.fingerprint else f"the data are others by now ({found})"
