@@ -18,6 +18,7 @@ from amun_plugin.adversarial.result import Adversarial
 from amun_plugin.adversarial.samples import Samples
 from amun_plugin.adversarial.settings import Closest, Engine, Pgd
 from amun_plugin.adversarial.slots import run
+from amun_plugin.adversarial.twin import Twin, stand_in
 
 PUBLISHED = Pgd()
 DEFAULT = Engine()
@@ -39,7 +40,8 @@ def attack(
     and left as it was. The search asks a private copy in float32, or in bfloat16 where the engine
     says so; in the end the model itself judges, in its own type, every row that is reported as
     found, and not by a hair: the row stays wrong in a batch of another size. No random number is
-    drawn, and no row's result depends on the others by more than rounding.
+    drawn, and no row's result depends on the others by more than rounding. Rows on which the copy
+    errs too early, or not at all in bfloat16, are searched once more with what is more precise.
 
     Spent forwards are: one on each clean image, one with each gradient, those of the search's own,
     one or more to verify each row that was found, and two or three to try out the copy, on the
@@ -59,12 +61,31 @@ def attack(
             prepared = prepare(caller, clean[first], ledger.logits[first], engine)
             ledger.forwards[first] += prepared.forwards
             if prepared.reachable:
-                for entry in _search(prepared, method, ledger, rows):
-                    ledger.enter(entry)
+                refuted = _pass(caller, prepared, method, ledger, rows)
+                missing = rows[~ledger.ok[rows]] if prepared.twin.bf16 else refuted
+                if len(missing):
+                    finer = prepared._replace(twin=_finer(caller, prepared.twin))
+                    _pass(caller, finer, method, ledger, missing)
             else:
                 ledger.give_up(caller, rows)
-        ledger.close(caller, method.growth if isinstance(method, Pgd) else 2.0)
     return ledger.result()
+
+
+def _pass(
+    caller: Caller, prepared: Prepared, method: Pgd | Closest, ledger: Ledger, rows: Tensor
+) -> Tensor:
+    """Searches these rows and has what was found judged; gives the rows that were refuted."""
+    for entry in _search(prepared, method, ledger, rows):
+        ledger.enter(entry)
+    return ledger.judge(caller, rows, method.growth if isinstance(method, Pgd) else 2.0)
+
+
+def _finer(caller: Caller, twin: Twin) -> Twin:
+    """What to ask about rows that a search with this twin cannot settle: float32, or the model."""
+    if not twin.bf16:
+        return stand_in(caller)
+    twin.bf16 = False
+    return twin
 
 
 def _search(

@@ -96,14 +96,19 @@ class Ledger:
             )
         self.status[rows] = Status.NO_GRADIENT
 
-    def close(self, caller: Caller, growth: float) -> None:
-        """Lets the caller's model judge every row that is reported as found.
+    @property
+    def ok(self) -> Tensor:
+        """``(n,)`` bool: an example was found."""
+        return self.status == Status.FOUND
+
+    def judge(self, caller: Caller, rows: Tensor, growth: float) -> Tensor:
+        """Lets the caller's model judge what was found of these rows; gives those that it refutes.
 
         ``growth`` is that of the balls: what had to be moved out of one belongs to a later one.
         """
-        rows = (self.status == Status.FOUND).nonzero().flatten()
+        rows = rows[self.ok[rows]]
         if not len(rows):
-            return
+            return rows
         samples = self.samples.at(rows)
         verdict = verify(caller, samples, self.x[rows])
         self.forwards[rows] += verdict.forwards
@@ -115,6 +120,7 @@ class Ledger:
         self.x[lost], self.radius[lost] = self.samples.clean[lost], torch.nan
         self.label[lost] = self.clean_label[lost]
         self.status[lost] = Status.NOT_FOUND
+        return lost
 
     def result(self) -> Adversarial:
         """All rows."""

@@ -51,7 +51,7 @@ class Warm:
         clean = self.twin.place(self.samples.clean[rows])
         zeros = torch.zeros(len(rows), dtype=torch.int64, device=device)
         return Balls(
-            row=rows.to(device),
+            row=rows.to(device, copy=True),
             status=torch.full_like(zeros, RUNNING, dtype=torch.uint8),
             gradients=torch.zeros_like(zeros, dtype=torch.int32),
             clean=clean,
