@@ -1,0 +1,90 @@
+"""What the README shows is true: its code runs, its commands are CI's, its table is the page's."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from harness.archive import differing, files, published_lines
+from harness.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BOARDS = ROOT / "leaderboards"
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def table_rows(text):
+    """The cells of every row of the Markdown tables in a text, without their padding."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [row for row in rows if not set(row[0]) <= set(":-")]
+
+
+def test_the_plugin_gets_its_row(unlearn, work):
+    (work / "my_method.py").write_text(blocks("python")[0])
+
+    status, _, err = unlearn("run", "my-method", "--scenario", "tiny", "-p", "my_method.py")
+    unlearn("leaderboard")
+
+    assert (status, err) == (0, "")
+    assert "| my-method" in (work / "leaderboards" / "tiny.md").read_text()
+
+
+def test_the_plugin_is_as_short_as_the_heading_says():
+    lines = [line for line in blocks("python")[0].splitlines() if line.strip()]
+
+    assert f"## A method in {len(lines)} lines" in README
+
+
+def test_the_contract_is_two_lines(work, monkeypatch):
+    (work / "my_method_of_readme.py").write_text(blocks("python")[0])
+    monkeypatch.syspath_prepend(work)
+    module = importlib.import_module("my_method_of_readme")
+
+    (contract,) = blocks("python")[1:]
+
+    assert len(contract.splitlines()) == 2
+    exec(contract, {"unlearning_methods": module.unlearning_methods})
+
+
+def test_ci_calls_the_test_command_that_the_readme_gives():
+    commands = [line.strip() for line in README.splitlines() if "pip install tox &&" in line]
+
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+    assert [command.split()[-1] for command in commands] == ["leaderboard", "py"]
+    assert commands[1] in script
+
+
+@pytest.mark.parametrize("words", re.findall(r"`unlearn (run [^`]*)`", README))
+def test_every_command_of_the_readme_is_understood(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = shlex.split(words.replace("--data DIR", "--data no-such-folder"))
+
+    status = main([*given, "--device", "cpu", "--dry-run"])
+
+    told = capsys.readouterr()
+    assert status == 0 or "is not in --data no-such-folder" in told.err, told.err
+
+
+def test_the_committed_tables_are_what_the_committed_records_render_to():
+    wanted = files(published_lines(BOARDS))
+
+    assert wanted["README.md"].count("digits-random10.md")
+    assert differing(BOARDS, wanted) == []
+
+
+def test_the_readmes_table_is_taken_from_the_page():
+    shown = table_rows(README.partition("<!-- table -->")[2].partition("<!-- /table -->")[0])
+    page = table_rows((BOARDS / "digits-random10.md").read_text(encoding="utf-8"))
+    head = page[0]
+    columns = [head.index(title) for title in shown[0]]
+
+    assert [row for row in page[1 : len(shown)] if [row[c] for c in columns] not in shown] == []
+    assert len(shown) > 3
