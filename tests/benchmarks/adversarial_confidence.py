@@ -51,8 +51,9 @@ def confidence(subject: Subject, rivals: Sequence[Rival]) -> Iterable[str]:
 def _cells(outcome: Outcome, truth: Tensor) -> str:
     assert outcome.radius is not None
     same = float(torch.isclose(outcome.radius, truth).float().mean())
+    balls = "–" if outcome.radius.isnan().all() else f"{same:.0%}"
     farthest = max(outcome.distance[outcome.ok].tolist(), default=float("nan"))
     return (
-        f"{outcome.success:.0%} | {same:.0%} | {number(outcome.median, 4)} | {farthest:.3f} "
+        f"{outcome.success:.0%} | {balls} | {number(outcome.median, 4)} | {farthest:.3f} "
         f"| {outcome.gradients:.1f}"
     )

@@ -172,7 +172,8 @@ def on_cpu(asked: argparse.Namespace, out: Callable[[Iterable[str]], None]) -> d
             out(part(studies[-1]))
         if name == "digits":
             progress(f"{name}: logits multiplied")
-            out(confidence(subject, [published(1), published(32), ours()[0]]))
+            own = [rival for rival in ours() if rival.name in (PGD, CLOSEST.format(10))]
+            out(confidence(subject, [published(1), published(32), *own]))
     return figures(studies)
 
 
