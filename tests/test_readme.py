@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from harness.archive import differing, files, published_lines
-from harness.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -62,15 +61,25 @@ def test_ci_calls_the_test_command_that_the_readme_gives():
     assert commands[1] in script
 
 
-@pytest.mark.parametrize("words", re.findall(r"`unlearn (run [^`]*)`", README))
-def test_every_command_of_the_readme_is_understood(words, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    given = shlex.split(words.replace("--data DIR", "--data no-such-folder"))
+COMMANDS = [shlex.split(words) for words in re.findall(r"`unlearn (run [^`]*)`", README)]
 
-    status = main([*given, "--device", "cpu", "--dry-run"])
 
-    told = capsys.readouterr()
-    assert status == 0 or "is not in --data no-such-folder" in told.err, told.err
+@pytest.mark.parametrize("words", [words for words in COMMANDS if "DIR" not in words], ids=" ".join)
+def test_a_command_of_the_readme_that_needs_no_data_is_understood(words, unlearn):
+    status, out, err = unlearn(*words, "--dry-run")
+
+    assert (status, err) == (0, "")
+    assert "would do" in out
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if "DIR" in words], ids=" ".join)
+def test_a_command_of_the_readme_that_needs_data_asks_for_the_folder(words, work, unlearn):
+    (work / "DIR").write_text("a file in its place, so that nothing is downloaded")
+
+    status, _, err = unlearn(*words, "--dry-run")
+
+    assert status == 2
+    assert "--data DIR is a file; expected a folder" in err
 
 
 def test_the_committed_tables_are_what_the_committed_records_render_to():
