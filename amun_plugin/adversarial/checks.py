@@ -70,8 +70,9 @@ def _check_images(images: object, low: float, high: float) -> None:
         if len(images):
             raise ValueError(f"images must have pixels; got shape {tuple(images.shape)}")
         return
-    if not bool(images.detach().isfinite().all()):
-        bad = (~images.detach().isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
+    images = images.detach()
+    if not bool(images.isfinite().all()):
+        bad = (~images.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
         raise ValueError(f"images must be finite; got nan or inf in rows {bad[:5]}")
     smallest, largest = float(images.min()), float(images.max())
     slack = SNAP * (high - low)

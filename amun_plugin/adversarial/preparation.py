@@ -14,6 +14,8 @@ from amun_plugin.adversarial.twin import Twin, private_copy, stand_in
 
 FOLDING = 1e-4
 """How far a folded copy's logits may lie from its own before, as a share of the largest."""
+BY_ITSELF = "model must judge each row by itself, and always alike"
+HINT = "Is a BatchNorm or a dropout of it still in train mode?"
 LARGEST_BATCH = {"cpu": 256, "cuda": 1024}
 CPU_MEMORY = 2**30
 GPU_SHARE = 0.4
@@ -57,11 +59,10 @@ def prepare(caller: Caller, image: Tensor, logits: Tensor, engine: Engine) -> Pr
         trial, forwards = _try_copy(twin, image), 1
     if twin is None or trial is None or not _agree(trial.logits, logits, caller.tolerance):
         twin = stand_in(caller)
-        trial, forwards = _try(twin, image), forwards + 1
+        trial, forwards = _try_alone(caller, twin, image), forwards + 1
         if not _agree(trial.logits, logits, caller.tolerance):
             raise ValueError(
-                "model must judge each row by itself, and always alike; got other logits for a row "
-                "alone than in a batch. Is a BatchNorm or a dropout of it still in train mode?"
+                f"{BY_ITSELF}; got other logits for a row alone than in a batch. {HINT}"
             )
     elif engine.fold and trial.joints:
         folded = twin.model = Folded(twin.model, trial.joints)
@@ -77,6 +78,14 @@ def _try_copy(twin: Twin, image: Tensor) -> _Trial | None:
         return _try(twin, image)
     except Exception:  # a copy in float32 may lack what the model needs; the model itself may not
         return None
+
+
+def _try_alone(caller: Caller, twin: Twin, image: Tensor) -> _Trial:
+    try:
+        return _try(twin, image)
+    except Exception as error:
+        caller.logits(torch.cat((image, image)))  # if this fails as well, it is the model's fault
+        raise ValueError(f"{BY_ITSELF}; got {error!r} for a row alone. {HINT}") from error
 
 
 def _try(twin: Twin, image: Tensor) -> _Trial:
