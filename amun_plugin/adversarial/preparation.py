@@ -61,9 +61,7 @@ def prepare(caller: Caller, image: Tensor, logits: Tensor, engine: Engine) -> Pr
         twin = stand_in(caller)
         trial, forwards = _try_alone(caller, twin, image), forwards + 1
         if not _agree(trial.logits, logits, caller.tolerance):
-            raise ValueError(
-                f"{BY_ITSELF}; got other logits for a row alone than in a batch. {HINT}"
-            )
+            raise ValueError(f"{BY_ITSELF}; got other logits for a row in a batch. {HINT}")
     elif engine.fold and trial.joints:
         folded = twin.model = Folded(twin.model, trial.joints)
         if not _agree(twin.logits(twin.place(image)), trial.logits, FOLDING):
