@@ -31,7 +31,7 @@ LAYERS = (
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 HARNESS = sorted(path for path in (ROOT / "harness").rglob("*.py") if path.name != "__init__.py")
-OURS = [*HARNESS, *(ROOT / "amun_plugin").glob("*.py"), *(ROOT / "baselines").glob("*.py")]
+OURS = [*HARNESS, *(ROOT / "amun_plugin").rglob("*.py"), *(ROOT / "baselines").glob("*.py")]
 
 
 def module_of(path):

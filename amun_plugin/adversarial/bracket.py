@@ -16,8 +16,9 @@ from torch import Tensor
 from amun_plugin.adversarial.logits import loss
 from amun_plugin.adversarial.pgd import Balls, Warm, is_found
 from amun_plugin.adversarial.result import Status
-from amun_plugin.adversarial.slots import RUNNING, replaced
+from amun_plugin.adversarial.slots import RUNNING
 from amun_plugin.adversarial.twin import Look
+from amun_plugin.adversarial.vectors import replace
 
 UNKNOWN = 2**31
 """In place of a level: none has succeeded yet."""
@@ -69,19 +70,19 @@ class Origin(Warm):
         done = (high - low == 1) | ~look.finite
         status = torch.where(known & done, Status.FOUND, status).to(torch.uint8)
         moving = running & (status == RUNNING)
-        replaced(slots.best, running & found, slots.x)
-        replaced(slots.first, running & begins, look.uphill)
+        replace(slots.best, running & found, slots.x)
+        replace(slots.first, running & begins, look.uphill)
         level = torch.where(begins, self.guess(look, slots), slots.level)
         level = (level + failed.to(level) - found.to(level)).clamp(min=0)
-        restarts = column_or(found | failed, slots.x)
-        x = torch.where(restarts, slots.clean, slots.x)
-        uphill = torch.where(restarts, slots.first, look.uphill)
-        replaced(slots.x, moving, self.moved(slots.clean, x, uphill, level))
-        replaced(slots.level, moving, level)
-        replaced(slots.moves, moving, torch.where(found | failed, 0, slots.moves) + 1)
-        replaced(slots.failed, running, low)
-        replaced(slots.succeeded, running, high)
-        replaced(slots.status, running, status)
+        restarts = running & (found | failed)
+        replace(slots.x, restarts, slots.clean)
+        replace(look.uphill, restarts, slots.first)
+        replace(slots.x, moving, self.moved(slots.clean, slots.x, look.uphill, level))
+        replace(slots.level, moving, level)
+        replace(slots.moves, moving, torch.where(found | failed, 0, slots.moves) + 1)
+        replace(slots.failed, running, low)
+        replace(slots.succeeded, running, high)
+        replace(slots.status, running, status)
         slots.gradients += running
 
     def guess(self, look: Look, slots: Bracketed) -> Tensor:
@@ -97,8 +98,3 @@ class Origin(Warm):
         """The points that were found and the radii of their balls; anything where none was."""
         assert isinstance(slots, Bracketed)
         return slots.best, self.radii[slots.succeeded.clamp(max=len(self.radii) - 1)]
-
-
-def column_or(chosen: Tensor, like: Tensor) -> Tensor:
-    """``(s,)`` bool in a shape that chooses rows of ``like``."""
-    return chosen.view(-1, *[1] * (like.ndim - 1))

@@ -13,12 +13,12 @@ import math
 import torch
 from torch import Tensor
 
-from amun_plugin.adversarial.logits import is_wrong, loss, margin
+from amun_plugin.adversarial.logits import is_negative, loss, margin
 from amun_plugin.adversarial.result import Status
 from amun_plugin.adversarial.samples import Samples
 from amun_plugin.adversarial.settings import Closest
 from amun_plugin.adversarial.twin import Twin
-from amun_plugin.adversarial.vectors import column, norm
+from amun_plugin.adversarial.vectors import column, norm, replace
 
 NUDGE = 0.003
 """How far beside the expected boundary to look, as a share of its distance: once on either side
@@ -68,7 +68,7 @@ class Nearest:
         for k in range(self.method.steps):
             self._step(k)
         found = self.nearest.isfinite()
-        self.best = torch.where(column(found, self.best), self.best, self.away)
+        replace(self.best, ~found, self.away)
         self.wrong = torch.where(found, 1.0, torch.inf)
         for k in range(self.method.refine):
             self._refine(k)
@@ -94,10 +94,10 @@ class Nearest:
         sharpness = self.scale * SHARPNESS[0] * (SHARPNESS[1] / SHARPNESS[0]) ** done
         look = self.twin.look(self.clean + self.away, self.labels, sharpness)
         distance = norm(self.away)
-        ahead = margin(look.logits, self.labels)
+        ahead = look.margin
         if k > 0:
             better = look.finite & look.wrong & (distance < self.nearest)
-            self.best = torch.where(column(better, self.best), self.away, self.best)
+            replace(self.best, better, self.away)
             self.nearest = torch.where(better, distance, self.nearest)
             self.wrong_margin = torch.where(better, ahead, self.wrong_margin)
         else:
@@ -120,7 +120,7 @@ class Nearest:
         away = away * column(radius / norm(away), away)
         away = (self.clean + away).clamp(*self.bounds) - self.clean
         moves = look.finite & (look.slope > 0)
-        self.away = torch.where(column(moves, away), away, self.away)
+        replace(self.away, moves, away)
         self.radius = torch.where(moves, radius, self.radius)
 
     def _refine(self, k: int) -> None:
@@ -132,7 +132,7 @@ class Nearest:
         point = self.clean + column(share, self.best) * self.best
         logits = self.twin.logits(point.clamp(*self.bounds))
         ahead = margin(logits, self.labels)
-        wrong = is_wrong(logits, self.labels)
+        wrong = is_negative(ahead, logits)
         right = ~wrong & logits.isfinite().all(1)
         self.wrong = torch.where(wrong, share, self.wrong)
         self.wrong_margin = torch.where(wrong, ahead, self.wrong_margin)

@@ -40,7 +40,12 @@ def is_wrong(logits: Tensor, labels: Tensor, rounding: float = ROUNDING) -> Tens
 
     So that a row stays wrong in a batch of another size, where sums are rounded otherwise.
     """
-    return -margin(logits, labels) > rounding * logits.abs().amax(1)
+    return is_negative(margin(logits, labels), logits, rounding)
+
+
+def is_negative(margins: Tensor, logits: Tensor, rounding: float = ROUNDING) -> Tensor:
+    """The same of margins that are known."""
+    return -margins > rounding * logits.abs().amax(1)
 
 
 def rounding_of(dtype: torch.dtype, device: torch.device) -> float:

@@ -11,9 +11,9 @@ from torch import Tensor
 from amun_plugin.adversarial.result import Status
 from amun_plugin.adversarial.samples import Samples
 from amun_plugin.adversarial.settings import Pgd
-from amun_plugin.adversarial.slots import RUNNING, Slots, replaced
+from amun_plugin.adversarial.slots import RUNNING, Slots
 from amun_plugin.adversarial.twin import Look, Twin
-from amun_plugin.adversarial.vectors import column, reach, within
+from amun_plugin.adversarial.vectors import column, reach, replace, within
 
 
 @dataclass(eq=False)
@@ -77,10 +77,10 @@ class Warm:
         status = torch.where(look.finite, status, Status.NON_FINITE).to(torch.uint8)
         moving = running & (status == RUNNING)
         level = slots.level + ended
-        replaced(slots.x, moving, self.moved(slots.clean, slots.x, look.uphill, level))
-        replaced(slots.level, moving, level)
-        replaced(slots.moves, moving, torch.where(ended, 0, slots.moves) + 1)
-        replaced(slots.status, running, status)
+        replace(slots.x, moving, self.moved(slots.clean, slots.x, look.uphill, level))
+        replace(slots.level, moving, level)
+        replace(slots.moves, moving, torch.where(ended, 0, slots.moves) + 1)
+        replace(slots.status, running, status)
         slots.gradients += running
 
     def moved(self, clean: Tensor, x: Tensor, uphill: Tensor, level: Tensor) -> Tensor:

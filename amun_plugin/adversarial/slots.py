@@ -116,9 +116,3 @@ def _packed(slots: SlotsType, resting: SlotsType) -> tuple[SlotsType, SlotsType]
     size = len(slots) // eighth * eighth
     order = torch.arange(len(slots), device=slots.row.device)
     return slots.at(order[:size]), slots.at(order[size:])
-
-
-def replaced(target: Tensor, where: Tensor, source: Tensor) -> None:
-    """Writes the source into the target's rows that are chosen by ``(s,)``, in place."""
-    chosen = where.view(-1, *[1] * (target.ndim - 1))
-    target.copy_(torch.where(chosen, source, target))

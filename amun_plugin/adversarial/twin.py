@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from amun_plugin.adversarial.caller import Caller, answer
-from amun_plugin.adversarial.logits import is_wrong, loss_gradient
+from amun_plugin.adversarial.logits import is_negative, loss_gradient, margin
 from amun_plugin.adversarial.vectors import direction
 
 HOOKS = (
@@ -26,6 +26,8 @@ class Look(NamedTuple):
 
     logits: Tensor
     """``(n, classes)`` float32."""
+    margin: Tensor
+    """``(n,)``: the label's logit less the largest other."""
     finite: Tensor
     """``(n,)`` bool: logits and gradient are."""
     wrong: Tensor
@@ -74,10 +76,12 @@ class Twin:
         logits = graph.detach()
         (gradient,) = torch.autograd.grad(graph, x, loss_gradient(logits, labels, sharpness))
         uphill, slope = direction(gradient)
+        margins = margin(logits, labels)
         return Look(
             logits=logits,
+            margin=margins,
             finite=logits.isfinite().all(1) & slope.isfinite(),
-            wrong=is_wrong(logits, labels),
+            wrong=is_negative(margins, logits),
             uphill=uphill,
             slope=slope,
         )

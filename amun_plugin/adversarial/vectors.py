@@ -41,3 +41,18 @@ def reach(clean: Tensor, bounds: Bounds) -> Tensor:
     """``(n,)``: the distance of the farthest point within the bounds."""
     low, high = bounds
     return norm(torch.maximum(clean - low, high - clean))
+
+
+def replace(target: Tensor, where: Tensor, source: Tensor) -> None:
+    """Writes the source's rows that are chosen by ``(n,)`` bool into the target, in place.
+
+    On a GPU without a shape that depends on the choice, which the host would have to wait for.
+    """
+    if target.device.type == "cuda":
+        target.copy_(torch.where(column(where, target), source, target))
+        return
+    at = where.nonzero().flatten()
+    if len(at) == len(target):
+        target.copy_(source)
+    elif len(at):
+        target[at] = source[at]
