@@ -231,16 +231,21 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """The harness's commit, with ``-dirty`` where files differ; empty outside a checkout."""
+    """The harness's commit, with ``-dirty`` where files differ; empty outside its checkout."""
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        _git("ls-files", "--error-unmatch", Path(__file__).name)  # or it is another's
+        return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(  # noqa: S603 - the words are this file's own
+        ["git", *words],  # noqa: S607
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
     return done.stdout.strip()

@@ -14,6 +14,7 @@ MISTAKES = {
     "run --scenario digits-random": "did you mean 'digits-random10'",
     "run --suite digits --scenario digits-random10": "exclude each other",
     "run --backbone test_resnett": "unknown backbone 'test_resnett'; did you mean 'test_resnet'",
+    "run --backbone resnet188 --dry-run": "unknown backbone 'resnet188'; did you mean",
     "run --backbone test_vit[img_size": "[",
     "run --backbone test_resnet[depth=9]": "test_resnet",
     "run --dataset CIFAR11": "did you mean 'CIFAR10",

@@ -76,6 +76,11 @@ def changes_the_scenario(task, config):
     return task.model
 
 
+def changes_its_config(task, config):
+    object.__setattr__(config, "lr", 7.0)
+    return task.model
+
+
 def test_a_sound_method_passes():
     check_method(Method("sound", sound, Config()))
 
@@ -91,6 +96,7 @@ def test_a_sound_method_passes():
         (returns_a_class_of_its_own, "returned a Stranger; expected the original's"),
         (leaves_a_hook, "left a hook on net"),
         (replaces_forward, "replaced forward of the model"),
+        (changes_its_config, "changed its config"),
         (changes_the_scenario, "changed the scenario"),
     ],
 )

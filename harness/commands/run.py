@@ -68,7 +68,7 @@ def execute(arguments: argparse.Namespace) -> int:
     todo = missing(plan, bench, progress.report, dry=arguments.dry_run)
     if not arguments.dry_run:
         bench.store.open()
-        _try_backbones(request, catalog, bench, todo)
+    _try_backbones(request, catalog, bench, todo)
     for (scenario, method), reason in plan.undefined.items():
         print(f"skipped: {method} in {scenario}: {reason}")
     if arguments.dry_run:
