@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from amun_plugin.adversarial import Closest, Pgd, attack
-from harness import Data, Method, Task, as_float, hookimpl, join, require_no_negative, train
+from harness import Data, Method, Task, as_float, fine_tune, hookimpl, join, require_no_negative
 
 Mixture = Literal["R+F+A", "R+A", "F+A", "A"]
 
@@ -60,17 +60,11 @@ def amun(task: Task, config: AmunConfig) -> nn.Module:
     rounded to 8 bits. Deviation: a one-cycle learning rate over 4 epochs in place of the authors'
     10 epochs with StepLR.
     """
-    recipe = task.scenario.recipe
-    return train(
-        task.model,
+    return fine_tune(
+        task,
         mixture(task, config),
         epochs=config.epochs,
         lr=config.lr if len(task.retain) else config.lr_without_retain,
-        batch=recipe.batch,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        augmentation=recipe.augmentation,
-        generator=task.generator,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from harness import Method, Task, hookimpl, require_no_negative, train
+from harness import Method, Task, fine_tune, hookimpl, require_no_negative
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,11 @@ class FinetuneConfig:
 
 def finetune(task: Task, config: FinetuneConfig) -> nn.Module:
     """The original after ``CE(retain)``."""
-    recipe = task.scenario.recipe
-    return train(
-        task.model,
+    return fine_tune(
+        task,
         task.retain,
         epochs=config.epochs,
         lr=config.lr,
-        batch=recipe.batch,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        augmentation=recipe.augmentation,
-        generator=task.generator,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from harness import Batch, Method, Task, cross_entropy, hookimpl, require_no_negative, train
+from harness import Batch, Method, Task, cross_entropy, fine_tune, hookimpl, require_no_negative
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,13 @@ class GradientAscentConfig:
 
 def gradient_ascent(task: Task, config: GradientAscentConfig) -> nn.Module:
     """The original after descending ``-CE(forget)``."""
-    recipe = task.scenario.recipe
-    return train(
-        task.model,
+    return fine_tune(
+        task,
         task.forget,
         epochs=config.epochs,
         lr=config.lr,
-        batch=recipe.batch,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
         schedule="constant",
-        augmentation=recipe.augmentation,
         loss=_ascent,
-        generator=task.generator,
     )
 
 

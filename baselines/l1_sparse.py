@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from harness import Batch, Method, Task, cross_entropy, hookimpl, require_no_negative, train
+from harness import Batch, Method, Task, cross_entropy, fine_tune, hookimpl, require_no_negative
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,17 @@ class L1SparseConfig:
 
 def l1_sparse(task: Task, config: L1SparseConfig) -> nn.Module:
     """The original after ``CE(retain) + gamma_t · ‖weights‖₁``."""
-    recipe = task.scenario.recipe
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         penalty = sum(weight.abs().sum() for weight in model.parameters())
         return cross_entropy(model, batch) + config.gamma * (1 - batch.progress) * penalty
 
-    return train(
-        task.model,
+    return fine_tune(
+        task,
         task.retain,
         epochs=config.epochs,
         lr=config.lr,
-        batch=recipe.batch,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        augmentation=recipe.augmentation,
         loss=loss,
-        generator=task.generator,
     )
 
 

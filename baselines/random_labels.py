@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Batch, Method, Task, hookimpl, join, require_no_negative, train
+from harness import Batch, Method, Task, fine_tune, hookimpl, join, require_no_negative
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,12 @@ class RandomLabelsConfig:
 
 def random_labels(task: Task, config: RandomLabelsConfig) -> nn.Module:
     """The original after ``CE(retain) + CE(forget, a random wrong label)``."""
-    recipe = task.scenario.recipe
-    return train(
-        task.model,
+    return fine_tune(
+        task,
         join(task.retain, task.forget),
         epochs=config.epochs,
         lr=config.lr if len(task.retain) else config.lr_without_retain,
-        batch=recipe.batch,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        augmentation=recipe.augmentation,
         loss=relabelling(task),
-        generator=task.generator,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from harness import Method, Task, hookimpl, train
+from harness import Method, Task, fine_tune, hookimpl
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,13 @@ class RetrainShortConfig:
 def retrain_short(task: Task, config: RetrainShortConfig) -> nn.Module:
     """A new model after a short training by the scenario's recipe."""
     recipe = task.scenario.recipe
-    return train(
-        task.untrained(),
+    return fine_tune(
+        task,
         task.retain,
+        model=task.untrained(),
         epochs=max(1, round(config.share * recipe.epochs)),
         lr=recipe.lr,
-        batch=recipe.batch,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
         schedule=recipe.schedule,
-        augmentation=recipe.augmentation,
-        generator=task.generator,
     )
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from baselines.random_labels import relabelling
-from harness import Data, Method, Task, batches, hookimpl, join, require_no_negative, train
+from harness import Data, Method, Task, batches, fine_tune, hookimpl, join, require_no_negative
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,14 @@ class SalunConfig:
 
 def salun(task: Task, config: SalunConfig) -> nn.Module:
     """The original after random labels on its salient weights."""
-    recipe = task.scenario.recipe
-    mask = saliency_mask(task.model, task.forget, config.ratio, batch=recipe.batch)
-    return train(
-        task.model,
+    mask = saliency_mask(task.model, task.forget, config.ratio, batch=task.scenario.recipe.batch)
+    return fine_tune(
+        task,
         join(task.retain, task.forget),
         epochs=config.epochs,
         lr=config.lr if len(task.retain) else config.lr_without_retain,
-        batch=recipe.batch,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        augmentation=recipe.augmentation,
         loss=relabelling(task),
         after_step=restoring(task.model, mask),
-        generator=task.generator,
     )
 
 

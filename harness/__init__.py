@@ -4,6 +4,7 @@ from harness.data import Augmentation, Data, as_float, join
 from harness.errors import UserError
 from harness.evidence import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
 from harness.hookspecs import hookimpl
+from harness.search import Choice, Span
 from harness.specs import (
     Backbone,
     ClassFraction,
@@ -19,13 +20,14 @@ from harness.specs import (
     WholeClass,
     require_no_negative,
 )
-from harness.training import Batch, batches, cross_entropy, predict, train
+from harness.training import Batch, batches, cross_entropy, fine_tune, predict, train
 from harness.version import __version__
 
 __all__ = [
     "Augmentation",
     "Backbone",
     "Batch",
+    "Choice",
     "ClassFraction",
     "Cost",
     "Data",
@@ -42,6 +44,7 @@ __all__ = [
     "Recipe",
     "Replicate",
     "Scenario",
+    "Span",
     "Suite",
     "Task",
     "UserError",
@@ -50,6 +53,7 @@ __all__ = [
     "as_float",
     "batches",
     "cross_entropy",
+    "fine_tune",
     "hookimpl",
     "join",
     "predict",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness.data import NO_AUGMENTATION, Augmentation, Data
 from harness.evidence import Protocol
 from harness.names import check_name
+from harness.search import Setting
 
 RANDOM, CLASS, PARTIAL_CLASS, GIVEN = "random", "class", "partial-class", "given"
 KINDS = frozenset({RANDOM, CLASS, PARTIAL_CLASS, GIVEN})
@@ -163,6 +164,8 @@ class Task:
     scenario: Scenario
     generator: torch.Generator
     """The method's own stream of random numbers, on the CPU."""
+    stored: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the method's ``at_training`` gave; empty for every other method."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,11 @@ class Method:
     needs_held_out: bool = False
     defined_for: frozenset[str] = KINDS
     paper: str = ""
+    search: Mapping[str, Setting] = field(default_factory=dict)
+    """Setting → what a tuner may try; a method without any runs at its defaults."""
+    at_training: Callable[[nn.Module, Data], Mapping[str, Tensor]] | None = None
+    """Statistics of the original model and its whole train set, stored when it was trained; a grade
+    of its own: pages mark the method, since one that comes later cannot have them."""
 
     def __post_init__(self) -> None:
         check_name("method", self.name)
@@ -194,11 +202,23 @@ class Method:
             raise TypeError(f"method {self.name!r}: its config's dataclass must be frozen")
         for setting, value in asdict(self.config).items():
             _check_json(f"method {self.name!r}: its config's {setting}", value)
+        self._check_search()
         if self.defined_for - KINDS:
             raise ValueError(
                 f"method {self.name!r}: unknown kinds of forget set "
                 f"{sorted(self.defined_for - KINDS)}; known: {sorted(KINDS)}"
             )
+
+    def _check_search(self) -> None:
+        settings = vars(self.config)
+        for name, setting in self.search.items():
+            if name not in settings:
+                raise ValueError(
+                    f"method {self.name!r}: its search space names {name!r}, which its config "
+                    f"lacks; settings: {', '.join(settings)}"
+                )
+            for value in setting.values():
+                replace(self.config, **{name: value})
 
     def undefined_because(self, scenario: Scenario) -> str:
         """Why the method has no row in this scenario; empty where it has one."""

@@ -20,7 +20,7 @@ from harness.data import (
     as_float,
     equal_batches,
 )
-from harness.specs import Schedule
+from harness.specs import Schedule, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +131,38 @@ def train(
         if scheduler is not None:
             scheduler.step()
     return model.eval()
+
+
+def fine_tune(
+    task: Task,
+    data: Data,
+    *,
+    epochs: int,
+    lr: float,
+    model: nn.Module | None = None,
+    schedule: Schedule = "one-cycle",
+    loss: Callable[[nn.Module, Batch], Tensor] = cross_entropy,
+    after_step: Callable[[nn.Module, Optimizer], None] | None = None,
+) -> nn.Module:
+    """The task's model, or another, trained on the data with the task's own stream.
+
+    Batch, momentum, weight decay and augmentation are those of the scenario's recipe.
+    """
+    recipe = task.scenario.recipe
+    return train(
+        task.model if model is None else model,
+        data,
+        epochs=epochs,
+        lr=lr,
+        generator=task.generator,
+        batch=recipe.batch,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        schedule=schedule,
+        augmentation=recipe.augmentation,
+        loss=loss,
+        after_step=after_step,
+    )
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from harness.plugins import load_catalog
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    {"version", "errors", "names", "shapes", "data", "seeds", "isolation"},
+    {"version", "errors", "names", "shapes", "data", "seeds", "isolation", "search"},
     {"evidence"},
     {"specs", "passes"},
     {"hookspecs", "records"},
