@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.evidence import Cost, Estimate, Evidence, Labels, Outputs, Protocol
-from harness.models import Material, Workshop, circumstances, model_seed
+from harness.models import Material, Workshop, circumstances, model_seed, now
 from harness.plan import CODE, LOGITS, MEASUREMENT, MODEL, RUN, Row, Step
 from harness.records import DIVERGED, FINISHED, Measurement, Run, plain
 from harness.specs import ORIGINAL, RETRAIN, Catalog, Scenario
@@ -113,7 +113,7 @@ class Bench:
             draw=row.draw,
             source=row.source,
             status=FINISHED if finite else DIVERGED,
-            circumstances=made["circumstances"],
+            circumstances={**made["circumstances"], "finished": now()},
             cost=Cost(**made["cost"]),
         )
         facts = {

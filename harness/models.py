@@ -7,12 +7,12 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ from harness.splits import Split
 from harness.training import predict, synchronised, train
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
+
+
+Made = TypeVar("Made")
 
 
 class MethodError(Exception):
@@ -108,7 +111,8 @@ class Workshop:
 
         Raises MethodError where it returns something else than a model of the same weights.
         """
-        task = self._task(original, split, seed, purpose=method.name)
+        stored, before = self._stored(method, original, split, seed)
+        task = replace(self._task(original, split, seed, purpose=method.name), stored=stored)
         own = copy.deepcopy(config)  # frozen is a promise: the record must say what was asked
 
         def make() -> nn.Module:
@@ -128,7 +132,7 @@ class Workshop:
                 f"the state dict of the model that it returned differs from the original's, first "
                 f"in {[name for name, _ in odd]}; expected the same architecture"
             )
-        return weights, cost
+        return weights, added(before, cost)
 
     def outputs(self, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The logits on the whole train set and on the test set, on the CPU."""
@@ -160,7 +164,27 @@ class Workshop:
             generator=torch.Generator().manual_seed(derive(seed, purpose)),
         )
 
-    def _costed(self, phase: str, make: Callable[[], nn.Module]) -> tuple[nn.Module, Cost]:
+    def _stored(
+        self, method: Method, original: Mapping[str, Tensor], split: Split, seed: int
+    ) -> tuple[Mapping[str, Tensor], Cost]:
+        """What the method keeps of the original's training, before anyone asks to forget."""
+        look = method.at_training
+        if look is None:
+            return {}, Cost({}, 0)
+        model = self._loaded(original)
+        data = self.material.train.select(torch.cat([split.forget, split.retain]).sort().values)
+
+        def make() -> Mapping[str, Tensor]:
+            with contained():
+                return look(model, data)
+
+        with seeded(seed, f"{method.name}/stored"), torch.enable_grad():
+            stored, cost = self._costed("stored", make)
+        if not isinstance(stored, Mapping) or not all(map(torch.is_tensor, stored.values())):
+            raise MethodError(f"its at_training returned {stored!r:.60}; expected named tensors")
+        return stored, cost
+
+    def _costed(self, phase: str, make: Callable[[], Made]) -> tuple[Made, Cost]:
         device = self.material.train.device
         image = torch.zeros(1, *self.material.train.shape, device=device)
         unit = forward_flops(self.untrained(0, "to be weighed"), image)
@@ -171,10 +195,16 @@ class Workshop:
         with synchronised(device):
             start = time.perf_counter()
             with counter:
-                model = make()
+                made = make()
         seconds = time.perf_counter() - start
         memory = torch.cuda.max_memory_allocated(device) if on_gpu else None
-        return model, Cost({phase: seconds}, counter.flops / max(unit, 1), memory)
+        return made, Cost({phase: seconds}, counter.flops / max(unit, 1), memory)
+
+
+def added(first: Cost, then: Cost) -> Cost:
+    """The cost of two pieces of work, one after the other."""
+    memory = max((m for m in (first.peak_memory, then.peak_memory) if m is not None), default=None)
+    return Cost({**first.seconds, **then.seconds}, first.passes + then.passes, memory)
 
 
 def train_by(recipe: Recipe, model: nn.Module, data: Data, generator: torch.Generator) -> nn.Module:
@@ -209,8 +239,13 @@ def circumstances(device: torch.device) -> dict[str, Any]:
         "packages": {package: _version(package) for package in PACKAGES},
         "python": platform.python_version(),
         "commit": _commit(),
-        "finished": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "finished": now(),
     }
+
+
+def now() -> str:
+    """The time, such that a later one is greater as text."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _version(package: str) -> str:

@@ -121,7 +121,10 @@ def configured(method: str, config: Any, field: str, text: str) -> Any:
         raise UserError(f"--set {method}.{field}: {unknown('setting', field, names)}")
     try:
         wanted = typing.get_type_hints(type(config))[field]
-        return replace(config, **{field: _convert(text, wanted)})
+        value = _convert(text, wanted)
+        if value == getattr(config, field):  # 1.0 for 1 would be a run of another name
+            return config
+        return replace(config, **{field: value})
     except (ValueError, TypeError, NameError, AssertionError) as error:
         reason = textwrap.shorten(str(error), 200) or "its config refuses it"
         raise UserError(f"--set {method}.{field}={text}: {reason}") from None

@@ -17,8 +17,9 @@ from typing import Any
 
 from harness.bench import Bench
 from harness.errors import UserError
-from harness.plan import MODEL, Plan, Step
+from harness.plan import MODEL, RUN, Plan, Step
 from harness.request import Request
+from harness.store import CorruptionError
 from harness.worker import BROKEN, DONE, FAILED, STARTED, STOPPED, Event, Report, work
 
 
@@ -39,19 +40,42 @@ class Outcome:
 def missing(plan: Plan, bench: Bench, report: Report, *, dry: bool = False) -> Plan:
     """The part of the plan that the store lacks; broken results are reported.
 
-    Unless ``dry``, they are thrown away, too.
+    Unless ``dry``, they are thrown away, too. A run that a run of another source of its method has
+    superseded is recorded anew, so that a page shows the source that was asked for last.
     """
     steps = []
+    again = superseded(plan, bench)
     for step in plan.steps:
         if bench.store.has(*step.at):
             fault = bench.store.fault(*step.at)
-            if not fault:
+            if not fault and step.at not in again:
                 continue
             if not dry:
                 bench.store.discard(*step.at)
-            report(Event(BROKEN, *step.at, text=fault))
+            if fault:
+                report(Event(BROKEN, *step.at, text=fault))
         steps.append(step)
     return Plan(tuple(steps), plan.undefined)
+
+
+def superseded(plan: Plan, bench: Bench) -> set[tuple[str, str]]:
+    """The recorded runs of the plan that are older than one of another source of their method."""
+    newest: dict[tuple[str, str, str], str] = {}
+    lines = {}
+    for key in bench.store.keys(RUN):
+        with contextlib.suppress(CorruptionError):
+            line = lines[key] = bench.store.read(RUN, key).facts["line"]
+            own = line["scenario"]["name"], line["method"], line["source"]
+            newest[own] = max(newest.get(own, ""), line["circumstances"]["finished"])
+    found = set()
+    for step in plan.steps:
+        if step.kind == RUN and step.key in lines:
+            mine = lines[step.key]["circumstances"]["finished"]
+            at = step.row.scenario.name, step.row.method
+            others = (when for own, when in newest.items() if own[:2] == at)
+            if any(when > mine for when in others if when != newest[(*at, step.row.source)]):
+                found.add(step.at)
+    return found
 
 
 def discard(plan: Plan, bench: Bench, method: str) -> None:
@@ -62,7 +86,7 @@ def discard(plan: Plan, bench: Bench, method: str) -> None:
 
 
 def run(plan: Plan, bench: Bench, request: Request, workers: int, report: Report) -> Outcome:
-    """Does all steps of the plan, in this process or in several.
+    """Does all steps of the plan: in processes of their own, or with 0 workers in this one.
 
     A method that fails is reported, and the other rows go on, also where it ends its process:
     another takes that one's place. Ctrl-C stops at once and loses nothing but the steps under way.
@@ -76,7 +100,7 @@ def run(plan: Plan, bench: Bench, request: Request, workers: int, report: Report
         report(event)
 
     heavy = sum(step.kind == MODEL for step in plan.steps)
-    if min(workers, heavy) > 1:
+    if min(workers, heavy) > 0:
         _run_in_processes(request, min(workers, heavy), tell, outcome)
     else:
         work(plan, bench, tell, set())

@@ -28,7 +28,7 @@ def unlearn(work, capsys):
         if words[0] in ("run", "list", "measure", "doctor"):
             words += ["-p", "tiny_plugin.py"]
         if words[0] == "run":
-            words += ["--workers", "1", "--device", "cpu"]
+            words += ["--workers", "0", "--device", "cpu"]
         status = main(words)
         captured = capsys.readouterr()
         return status, captured.out, captured.err

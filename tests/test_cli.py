@@ -41,7 +41,7 @@ MISTAKES = {
     "run --device meta": "only cpu and cuda are supported",
     "run --store FILE": "is a file; expected a folder",
     "run --data FILE": "is a file; expected a folder",
-    "run --workers 0": "expected a whole number from 1 to 256; got '0'",
+    "run --workers -1": "expected a whole number from 0 to 256; got '-1'",
     "run -p no_such_plugin": "plugin 'no_such_plugin': its import failed: ModuleNotFoundError",
     "run -p no_such_file.py": "no such file",
     "run -p FILE": "plugin",

@@ -132,11 +132,12 @@ def test_ctrl_c_in_a_method_is_still_ctrl_c(faulty):
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     ],
 )
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_method_that_ends_its_process_is_named_and_the_other_rows_go_on(
-    work, capfd, body, message
+    work, capfd, body, message, workers
 ):
     (work / "faulty.py").write_text(METHODS.format(body=body))
-    words = "run a-faulty sound --scenario tiny --device cpu --workers 2 --replicates 1"
+    words = f"run a-faulty sound --scenario tiny --device cpu --workers {workers} --replicates 1"
     words = [*words.split(), "-p", "tiny_plugin.py", "-p", "faulty.py"]
 
     status = main(words)
@@ -195,7 +196,7 @@ def test_measure_leaves_out_the_runs_of_a_data_set_that_is_unknown(work, unlearn
 def test_a_full_disk_stops_the_run_in_one_line(work):
     command = (
         f"ulimit -f 1; exec {sys.executable} -m harness.cli run finetune --scenario tiny "
-        f"-p tiny_plugin.py --device cpu --workers 1"
+        f"-p tiny_plugin.py --device cpu --workers 0"
     )
 
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
 """What the words of a command mean."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pytest
@@ -69,6 +69,12 @@ def test_a_setting_that_cannot_be_is_told_with_what_can(field, text, message):
 
     assert message in str(error.value)
     assert f"m.{field}" in str(error.value)
+
+
+def test_a_setting_that_is_what_it_was_leaves_the_config_as_it_is():
+    config = replace(Config(), lr=1)
+
+    assert configured("m", config, "lr", "1.0") is config
 
 
 def test_without_words_it_is_the_digits_and_every_installed_method(catalog):

@@ -131,6 +131,26 @@ def test_a_plugin_gets_its_row_and_an_edited_one_is_run_again(unlearn, finished,
     assert "Left out: 2 runs" in page
 
 
+def test_a_plugin_put_back_to_what_it_was_shows_its_old_runs_without_training(
+    unlearn, finished, work
+):
+    words = ("run", "mine", "--scenario", "tiny", "-p", "mine.py")
+    (work / "mine.py").write_text(SOUND)
+    unlearn(*words)
+    unlearn("leaderboard")
+    before = (work / "leaderboards" / "tiny.md").read_text()
+    (work / "mine.py").write_text(SOUND.replace("lr=config.lr", "lr=config.lr / 2"))
+    unlearn(*words)
+    (work / "mine.py").write_text(SOUND)
+
+    back = unlearn(*words)
+    unlearn("leaderboard")
+
+    table = (work / "leaderboards" / "tiny.md").read_text().partition("## Provenance")[0]
+    assert "did 0 models, 0 logits, 2 runs, 0 measurements" in back[1]
+    assert table == before.partition("## Provenance")[0]
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -324,7 +344,7 @@ for moment in moments:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_9_at_ten_moments_loses_nothing_and_doubles_nothing(unlearn, finished, work):
     unlearn("leaderboard")
-    words = "run --suite tiny-suite --store killed --workers 1 --device cpu -p tiny_plugin.py"
+    words = "run --suite tiny-suite --store killed --workers 0 --device cpu -p tiny_plugin.py"
     moments = [1, 2, 3, 4, 5, 7, 11, 23, 57, 103]
 
     done = subprocess.run(
@@ -364,7 +384,7 @@ def test_two_processes_share_one_store_and_ctrl_c_loses_nothing(work, capfd):
 
 
 def test_a_step_that_builds_on_a_result_broken_meanwhile_mends_it(work, monkeypatch, capfd):
-    words = ["run", "--suite", "tiny-suite", "--device", "cpu", "--workers", "1"]
+    words = ["run", "--suite", "tiny-suite", "--device", "cpu", "--workers", "0"]
     words += ["-p", "tiny_plugin.py"]
     write = Store.write
 

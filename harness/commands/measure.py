@@ -45,7 +45,7 @@ def execute(arguments: argparse.Namespace) -> int:
     plan = Plan(tuple(_steps(bench, catalog)), {})
     progress = Progress(plan, workers=1)
     todo = missing(plan, bench, progress.report)
-    outcome = run(todo, bench, Request(), 1, progress.report)
+    outcome = run(todo, bench, Request(), 0, progress.report)
     there = len(plan.steps) - len(todo.steps)
     print(f"measured {outcome.done.total()} of {len(plan.steps)}; {there} there")
     return conclude(outcome)

@@ -45,10 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=options.whole(1, 256),
-        default=0,
+        type=options.whole(0, 256),
+        default=None,
         metavar="N",
-        help="processes (default: one a core on the CPU, one on a GPU)",
+        help="processes (default: one a core on the CPU, one on a GPU; 0: work in this one)",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be run")
     options.add_device(parser)
@@ -59,12 +59,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the plan; 1 where a method or a process failed."""
     catalog = options.catalog(arguments.plugins)
-    workers = arguments.workers or (_cores() if options.device(arguments.device) == "cpu" else 1)
+    workers = arguments.workers
+    if workers is None:
+        workers = _cores() if options.device(arguments.device) == "cpu" else 1
     request = _request(arguments, workers)
     bench, plan = prepare(request, catalog)
     for method in arguments.again:
         _again(method, plan, bench, dry=arguments.dry_run)
-    progress = Progress(plan, workers)
+    progress = Progress(plan, max(1, workers))
     todo = missing(plan, bench, progress.report, dry=arguments.dry_run)
     if not arguments.dry_run:
         bench.store.open()
@@ -143,7 +145,7 @@ def conclude(outcome: Outcome) -> int:
 def _threads(workers: int) -> int:
     """For each process; what OMP_NUM_THREADS says counts, since two busy threads a core crawl."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) else max(1, _cores() // workers)
+    return int(given) if given.isdigit() and int(given) else max(1, _cores() // max(1, workers))
 
 
 def _cores() -> int:
