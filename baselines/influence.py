@@ -1,0 +1,125 @@
+"""Influence unlearning (IU): one Newton-type step away from the forget set, by WoodFisher.
+
+Izzo et al., AISTATS 2021; Jia et al., NeurIPS 2023, https://arxiv.org/abs/2304.04934, who invert
+the Fisher by Woodbury's identity (Singh and Alistarh, https://arxiv.org/abs/2004.14340):
+``θ += α·(λ·I + F)⁻¹·v`` with F the empirical Fisher of the retain set and
+``v = n_f/(n_f + n_r)·(∇CE(forget) - ∇CE(retain))``.
+
+F and ∇CE(retain) come from one pass over ``samples`` of the retain set, in eval mode. The system
+is solved at once in the span of their gradients; Woodbury's recursion over them gives the same.
+Unlearn-Sparse's recursion does not: it never brings a later gradient into its second vector. Its λ
+is 1, as here; it searches α. Where the gradients do not fit ``ROW_NUMBERS``, each row is the mean
+of several samples, as WoodFisher's mini-batches are. BatchNorm's statistics stay.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from baselines.fisher import sample_gradients
+from harness import Data, Method, Span, Task, hookimpl
+
+ROW_NUMBERS = 2**28
+"""Gradients held at once, in float32 numbers, at most (1 GiB)."""
+
+
+@dataclass(frozen=True)
+class InfluenceConfig:
+    """Settings of the step."""
+
+    alpha: float = 10.0
+    """The step's length; SalUn's authors searched 1 to 20."""
+    damping: float = 1.0
+    """λ: added to the Fisher's diagonal."""
+    samples: int = 1000
+    """Of the retain set, drawn without repetition; all of it where it is smaller."""
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0 or self.damping <= 0 or self.samples < 1:
+            raise ValueError(
+                f"alpha must not be negative, damping positive and samples at least 1; "
+                f"got {self.alpha}, {self.damping} and {self.samples}"
+            )
+
+
+def influence(task: Task, config: InfluenceConfig) -> nn.Module:
+    """The original after one step of inverse Fisher times the forget set's influence."""
+    drawn = torch.randperm(len(task.retain), generator=task.generator)[: config.samples]
+    rows = gradient_rows(task.model, task.retain.select(drawn), ROW_NUMBERS)
+    share = len(task.forget) / (len(task.forget) + len(task.retain))
+    forget = _mean_gradient(task.model, task.forget)
+    step = inverse_fisher_product(rows, share * (forget - rows.mean(0)), config.damping)
+    return moved(task.model, config.alpha * step)
+
+
+@torch.no_grad()
+def moved(model: nn.Module, step: Tensor) -> nn.Module:
+    """The same model, in eval mode, after a step ``(parameters,)`` of its weights in order."""
+    weights = list(model.parameters())
+    parts = torch.split(step, [weight.numel() for weight in weights])
+    for weight, part in zip(weights, parts, strict=True):
+        weight.add_(part.reshape(weight.shape))
+    return model.eval()
+
+
+def gradient_rows(model: nn.Module, data: Data, numbers: int) -> Tensor:
+    """``(rows, parameters)``: gradients of single samples, or means of groups of equal size.
+
+    Groups are as small as ``numbers`` in all allow; up to ``group - 1`` last samples are left out.
+    Raises ValueError for an empty set.
+    """
+    if len(data) == 0:
+        raise ValueError("the Fisher information of an empty set is not defined")
+    size = sum(weight.numel() for weight in model.parameters())
+    group = -(-len(data) // max(1, min(len(data), numbers // size)))
+    count = len(data) // group
+    rows = torch.zeros(count, size, device=data.device)
+    start = 0
+    used = data.select(torch.arange(count * group))
+    for chunk in sample_gradients(model, used):
+        flat = _flat(chunk)
+        owner = torch.arange(start, start + len(flat), device=data.device) // group
+        rows.index_add_(0, owner, flat)
+        start += len(flat)
+    return rows / group
+
+
+def inverse_fisher_product(rows: Tensor, vector: Tensor, damping: float) -> Tensor:
+    """``(damping·I + rowsᵀ·rows/n)⁻¹·vector`` by Woodbury's identity, for n rows."""
+    gram = rows @ rows.T
+    system = gram.double() + damping * len(rows) * torch.eye(
+        len(rows), device=rows.device, dtype=torch.float64
+    )
+    weights: Tensor = torch.linalg.solve(system, (rows @ vector).double())
+    return (vector - rows.T @ weights.to(rows.dtype)) / damping
+
+
+def _mean_gradient(model: nn.Module, data: Data) -> Tensor:
+    total = torch.zeros((), device=data.device)
+    for chunk in sample_gradients(model, data):
+        total = total + _flat(chunk).sum(0)
+    return total / len(data)
+
+
+def _flat(gradients: Mapping[str, Tensor]) -> Tensor:
+    """``(b, parameters)``, the parameters in the model's order."""
+    return torch.cat([gradient.flatten(1) for gradient in gradients.values()], dim=1)
+
+
+@hookimpl
+def unlearning_methods() -> list[Method]:
+    """One step of influence, by the inverse empirical Fisher."""
+    return [
+        Method(
+            "influence",
+            influence,
+            InfluenceConfig(),
+            paper="https://arxiv.org/abs/2304.04934",
+            search={
+                "alpha": Span(0.3, 3000, log=True),
+                "damping": Span(1e-3, 1, log=True),
+            },
+        )
+    ]
