@@ -61,13 +61,13 @@ def msg(task: Task, config: MsgConfig) -> nn.Module:
         return fine_tune(task, task.retain, epochs=config.epochs, lr=config.lr)
 
 
-def edited_kernels(model: nn.Module) -> dict[str, nn.Parameter]:
+def edited_kernels(model: nn.Module) -> dict[str, Tensor]:
     """Layer → weight: of all convolutions; of a network with one at most, of linear layers too.
 
     Raises UserError where that leaves none.
     """
     layers = list(model.named_modules())
-    kernels: dict[str, nn.Parameter] = {
+    kernels: dict[str, Tensor] = {
         name: layer.weight for name, layer in layers if isinstance(layer, nn.Conv2d)
     }
     if len(kernels) <= 1:
@@ -78,7 +78,7 @@ def edited_kernels(model: nn.Module) -> dict[str, nn.Parameter]:
     return kernels
 
 
-def idle_weights(task: Task, kernels: Mapping[str, nn.Parameter], rate: float) -> dict[str, Tensor]:
+def idle_weights(task: Task, kernels: Mapping[str, Tensor], rate: float) -> dict[str, Tensor]:
     """Layer → bool of its weight's shape: the ``rate`` of it with the smallest gradient."""
     drawn = torch.randperm(len(task.retain), generator=task.generator)[: len(task.forget)]
     weights = list(kernels.values())
@@ -94,9 +94,7 @@ def idle_weights(task: Task, kernels: Mapping[str, nn.Parameter], rate: float) -
     return idle
 
 
-def _mean_gradients(
-    model: nn.Module, weights: list[nn.Parameter], data: Data, size: int
-) -> list[Tensor]:
+def _mean_gradients(model: nn.Module, weights: list[Tensor], data: Data, size: int) -> list[Tensor]:
     model.eval()
     total = [torch.zeros_like(weight) for weight in weights]
     order = torch.Generator().manual_seed(0)  # a sum: the order does not matter
@@ -109,7 +107,7 @@ def _mean_gradients(
 
 @torch.no_grad()
 def draw_anew(
-    kernels: Mapping[str, nn.Parameter], fresh: Mapping[str, Tensor], generator: torch.Generator
+    kernels: Mapping[str, Tensor], fresh: Mapping[str, Tensor], generator: torch.Generator
 ) -> None:
     """Puts Kaiming-normal numbers (fan-out, ReLU) where ``fresh`` says so, in place."""
     for name, weight in kernels.items():
@@ -120,7 +118,7 @@ def draw_anew(
 
 @contextmanager
 def damping(
-    kernels: Mapping[str, nn.Parameter], fresh: Mapping[str, Tensor], factor: float
+    kernels: Mapping[str, Tensor], fresh: Mapping[str, Tensor], factor: float
 ) -> Iterator[None]:
     """Within it the gradient of each weight that is not fresh is multiplied by the factor."""
     handles = [

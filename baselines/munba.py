@@ -89,7 +89,7 @@ def bargain(retain: tuple[Tensor, ...], forget: tuple[Tensor, ...]) -> tuple[Ten
 
 def nash_weights(retain: Tensor, both: Tensor, forget: Tensor) -> tuple[Tensor, Tensor]:
     """α of the retain and the forget gradient, from their three scalar products."""
-    lengths = (retain * forget).sqrt()
+    lengths = retain.sqrt() * forget.sqrt()
     agreement = 1 + both / lengths  # 1 + cos
     agreed = (lengths > 0) & (agreement > 1e-6)
     safe = torch.where(agreed, agreement, 1.0)

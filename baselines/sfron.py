@@ -3,8 +3,8 @@
 Huang et al., NeurIPS 2024, https://arxiv.org/abs/2409.19732. Before every ``forget_every``-th step
 of CE(retain), the weights whose diagonal Fisher of the forget set is at least ``threshold`` times
 that of the retain set climb the forget loss, in which sample i has weight ``CE_i⁻λ`` (mean 1): what
-is already forgotten counts less. The climb's gradient is multiplied by a coefficient that falls as a
-cosine to zero, masked, and clipped.
+is already forgotten counts less. The climb's gradient is multiplied by a coefficient that falls as
+a cosine to zero, masked, and clipped.
 
 The mask holds for the forgetting steps alone, as in the paper: the retain steps move every weight.
 The official code takes both with one optimizer, whose momentum and weight decay move masked weights
