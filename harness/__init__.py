@@ -3,21 +3,18 @@
 from harness.data import Augmentation, Data, as_float, join
 from harness.errors import UserError
 from harness.evidence import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
+from harness.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.hookspecs import hookimpl
 from harness.search import Choice, Span
 from harness.specs import (
     Backbone,
-    ClassFraction,
     Dataset,
-    GivenRows,
     Method,
-    RandomFraction,
     Recipe,
     Replicate,
     Scenario,
     Suite,
     Task,
-    WholeClass,
     require_no_negative,
 )
 from harness.training import Batch, batches, cross_entropy, fine_tune, predict, train

@@ -13,9 +13,10 @@ from typing import Any
 from harness.data import Augmentation
 from harness.errors import UserError
 from harness.evidence import Cost, Estimate
+from harness.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.names import check_name
 from harness.shapes import require_type
-from harness.specs import ClassFraction, GivenRows, RandomFraction, Recipe, Scenario, WholeClass
+from harness.specs import Recipe, Scenario
 
 FINISHED, DIVERGED = "finished", "diverged"
 

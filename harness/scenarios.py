@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.data import Augmentation
+from harness.forgetting import ClassFraction, RandomFraction, WholeClass
 from harness.hookspecs import hookimpl
-from harness.specs import ClassFraction, RandomFraction, Recipe, Scenario, Suite, WholeClass
+from harness.specs import Recipe, Scenario, Suite
 
 DIGITS = Scenario(
     name="digits-random10",

@@ -6,19 +6,16 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from harness.data import NO_AUGMENTATION, Augmentation, Data
 from harness.evidence import Protocol
+from harness.forgetting import KINDS, ForgetRule
 from harness.names import check_name
 from harness.search import Setting
-
-RANDOM, CLASS, PARTIAL_CLASS, GIVEN = "random", "class", "partial-class", "given"
-KINDS = frozenset({RANDOM, CLASS, PARTIAL_CLASS, GIVEN})
-"""The kinds of forget set; a method names those it is defined for."""
 
 ORIGINAL, RETRAIN = "original", "retrain"
 REFERENCES = (ORIGINAL, RETRAIN)
@@ -46,60 +43,6 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class RandomFraction:
-    """Forget a share of the train set, drawn uniformly and anew for each replicate."""
-
-    fraction: float
-    kind: ClassVar[str] = RANDOM
-
-    def __post_init__(self) -> None:
-        _check_share("fraction", self.fraction)
-
-    def __str__(self) -> str:
-        return f"random {self.fraction:.0%}"
-
-
-@dataclass(frozen=True)
-class WholeClass:
-    """Forget every image that is recorded under one label."""
-
-    label: int
-    kind: ClassVar[str] = CLASS
-
-    def __str__(self) -> str:
-        return f"class {self.label}"
-
-
-@dataclass(frozen=True)
-class ClassFraction:
-    """Forget a share of one class, drawn uniformly and anew for each replicate."""
-
-    label: int
-    fraction: float
-    kind: ClassVar[str] = PARTIAL_CLASS
-
-    def __post_init__(self) -> None:
-        _check_share("fraction", self.fraction)
-
-    def __str__(self) -> str:
-        return f"{self.fraction:.0%} of class {self.label}"
-
-
-@dataclass(frozen=True)
-class GivenRows:
-    """Forget the given rows of the train set."""
-
-    rows: tuple[int, ...]
-    kind: ClassVar[str] = GIVEN
-
-    def __str__(self) -> str:
-        return f"{len(self.rows)} given rows"
-
-
-ForgetRule = RandomFraction | WholeClass | ClassFraction | GivenRows
-
-
-@dataclass(frozen=True)
 class Scenario:
     """One unlearning problem; it has no seed."""
 
@@ -117,9 +60,14 @@ class Scenario:
     mia: str = "loss-mia.auc"
     """``protocol.metric``: the membership inference attack that counts in the average gap."""
     replicates: int = 8
+    tuning: float = 0.0
+    """Share of the test set, of each class alike, that only tuning sees; pages report on the rest.
+    A scenario that reserves none cannot be tuned on."""
 
     def __post_init__(self) -> None:
         check_name("scenario", self.name)
+        if not 0 <= self.tuning < 1:
+            raise ValueError(f"scenario {self.name!r}: tuning must be in [0, 1); got {self.tuning}")
         if not 0 <= self.retain_access <= 1 or not 0 <= self.held_out < 1:
             raise ValueError(
                 f"scenario {self.name!r}: retain_access must be in [0, 1] and held_out in [0, 1); "
@@ -273,11 +221,6 @@ class Catalog:
     """(kind, name) → the plugin that gave it."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Plugin → why it was left out."""
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise ValueError(f"{name} must be in (0, 1); got {value}")
 
 
 def require_no_negative(config: object) -> None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from harness.errors import UserError
+from harness.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.seeds import stream
-from harness.specs import ClassFraction, GivenRows, RandomFraction, Replicate, Scenario, WholeClass
+from harness.specs import Replicate, Scenario
 
 
 @dataclass(frozen=True, eq=False)

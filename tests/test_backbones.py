@@ -12,11 +12,12 @@ from torch import nn
 from harness.backbones import Normalised, design_backbone
 from harness.data import Data
 from harness.errors import UserError
+from harness.forgetting import RandomFraction
 from harness.models import Material, Workshop
 from harness.plugins import load_catalog
 from harness.seeds import seeded
 from harness.settings import parse
-from harness.specs import Backbone, Catalog, RandomFraction, Recipe, Replicate, Scenario
+from harness.specs import Backbone, Catalog, Recipe, Replicate, Scenario
 from harness.splits import split
 from harness.stems import UnfitError, patch_sizes, shrink_stem
 
