@@ -8,8 +8,9 @@ the Fisher by Woodbury's identity (Singh and Alistarh, https://arxiv.org/abs/200
 F and ∇CE(retain) come from one pass over ``samples`` of the retain set, in eval mode. The system
 is solved by conjugate gradients: Woodbury's recursion, done right, gives the same, but its products
 of all pairs of gradients cost more than retraining a small model. Unlearn-Sparse's recursion never
-brings a later gradient into its second vector. Its λ is 1, as here; it searches α. Where the gradients do not fit ``ROW_NUMBERS``, each row is the mean
-of several samples, as WoodFisher's mini-batches are. BatchNorm's statistics stay.
+brings a later gradient into its second vector. Its λ is 1, as here; it searches α. Where the
+gradients do not fit ``ROW_NUMBERS``, each row is the mean of several samples, as WoodFisher's
+mini-batches are. BatchNorm's statistics stay.
 """
 
 from collections.abc import Mapping
