@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     {"version", "errors", "names", "shapes", "data", "seeds", "isolation", "search"},
     {"evidence"},
-    {"specs", "passes"},
+    {"specs", "passes", "provenance"},
     {"hookspecs", "records"},
     {"training", "statistics", "splits", "folders", "settings", "sources", "stems", "rows"},
     {"standings", "backbones", "datasets", "scenarios", "protocols"},
