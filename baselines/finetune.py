@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from harness import Method, Task, fine_tune, hookimpl, require_no_negative
+from harness import Method, Span, Task, fine_tune, hookimpl, require_no_negative
 
 
 @dataclass(frozen=True)
@@ -36,4 +36,5 @@ def finetune(task: Task, config: FinetuneConfig) -> nn.Module:
 def unlearning_methods() -> list[Method]:
     """Fine-tuning on the retain set."""
     paper = "https://arxiv.org/abs/2108.11577"
-    return [Method("finetune", finetune, FinetuneConfig(), paper=paper)]
+    search = {"epochs": Span(1, 4), "lr": Span(1e-3, 0.5, log=True)}
+    return [Method("finetune", finetune, FinetuneConfig(), paper=paper, search=search)]

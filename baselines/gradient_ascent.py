@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from harness import Batch, Method, Task, cross_entropy, fine_tune, hookimpl, require_no_negative
+from harness import (
+    Batch,
+    Method,
+    Span,
+    Task,
+    cross_entropy,
+    fine_tune,
+    hookimpl,
+    require_no_negative,
+)
 
 
 @dataclass(frozen=True)
@@ -48,5 +57,6 @@ def unlearning_methods() -> list[Method]:
             GradientAscentConfig(),
             needs_retain=False,
             paper="https://arxiv.org/abs/2109.13398",
+            search={"epochs": Span(1, 20), "lr": Span(1e-5, 0.05, log=True)},
         )
     ]

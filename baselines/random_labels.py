@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Batch, Method, Task, fine_tune, hookimpl, join, require_no_negative
+from harness import Batch, Method, Span, Task, fine_tune, hookimpl, join, require_no_negative
 
 
 @dataclass(frozen=True)
@@ -68,5 +68,10 @@ def unlearning_methods() -> list[Method]:
             RandomLabelsConfig(),
             needs_retain=False,
             paper="https://arxiv.org/abs/2010.10981",
+            search={
+                "epochs": Span(1, 4),
+                "lr": Span(1e-3, 0.3, log=True),
+                "lr_without_retain": Span(1e-4, 0.1, log=True),
+            },
         )
     ]

@@ -15,7 +15,17 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from baselines.random_labels import relabelling
-from harness import Data, Method, Task, batches, fine_tune, hookimpl, join, require_no_negative
+from harness import (
+    Data,
+    Method,
+    Span,
+    Task,
+    batches,
+    fine_tune,
+    hookimpl,
+    join,
+    require_no_negative,
+)
 
 
 @dataclass(frozen=True)
@@ -93,5 +103,11 @@ def unlearning_methods() -> list[Method]:
             SalunConfig(),
             needs_retain=False,
             paper="https://arxiv.org/abs/2310.12508",
+            search={
+                "epochs": Span(1, 4),
+                "lr": Span(1e-3, 0.3, log=True),
+                "lr_without_retain": Span(1e-4, 0.1, log=True),
+                "ratio": Span(0.1, 0.9),
+            },
         )
     ]

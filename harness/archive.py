@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 from harness.errors import UserError
@@ -24,12 +24,21 @@ from harness.records import (
 from harness.store import CorruptionError, Store
 
 
-def stored_lines(store: Store, report: Callable[[str], None]) -> list[Line]:
-    """The lines of a store's finished runs; a broken result is reported and left out."""
+def stored_lines(
+    store: Store,
+    report: Callable[[str], None],
+    steps: Container[tuple[str, str]] | None = None,
+) -> list[Line]:
+    """The lines of a store's finished runs, or of these steps of it.
+
+    A broken result is reported and left out.
+    """
     runs: list[Run] = []
     measured: list[Measurement] = []
     for kind in (RUN, MEASUREMENT):
         for key in store.keys(kind):
+            if steps is not None and (kind, key) not in steps:
+                continue
             try:
                 fields = store.read(kind, key).facts["line"]
                 if kind == RUN:

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.circumstances import circumstances, now
 from harness.evidence import Cost, Estimate, Evidence, Labels, Outputs, Protocol
-from harness.models import Material, Workshop, circumstances, model_seed, now
+from harness.models import ChangedError, Material, Workshop, model_seed
 from harness.plan import CODE, LOGITS, MEASUREMENT, MODEL, RUN, Row, Step
-from harness.records import DIVERGED, FINISHED, Measurement, Run, plain
+from harness.records import CHANGED, DIVERGED, FINISHED, Measurement, Run, plain
 from harness.specs import ORIGINAL, RETRAIN, Catalog, Scenario
 from harness.splits import Split, split, training_rows
 from harness.store import Store
@@ -65,7 +66,7 @@ class Bench:
 
     def _make(self, step: Step) -> None:
         row, workshop = step.row, self.workshop(step.row.scenario)
-        material = workshop.material
+        material, changed = workshop.material, ""
         if row.method == ORIGINAL:
             rows = training_rows(row.scenario, row.replicate, len(material.train))
             weights, cost = workshop.trained(rows, row.replicate.seed, ORIGINAL)
@@ -76,19 +77,27 @@ class Bench:
         else:
             original = self.store.read(*step.needs[0]).tensors
             method = self._catalog.methods[row.method]
-            weights, cost = workshop.unlearned(
-                method, row.config, original, self._split(row), model_seed(row.replicate)
-            )
+            try:
+                weights, cost = workshop.unlearned(
+                    method, row.config, original, self._split(row), model_seed(row.replicate)
+                )
+            except ChangedError as error:
+                weights, cost, changed = {}, error.cost, str(error)
         facts = {
             "row": str(row),
+            "changed": changed,
             "cost": dataclasses.asdict(cost),
             "circumstances": circumstances(self._device),
         }
         self.store.write(MODEL, step.key, facts, weights)
 
     def _predict(self, step: Step) -> None:
-        weights = self.store.read(*step.needs[0]).tensors
-        train, test = self.workshop(step.row.scenario).outputs(weights)
+        made = self.store.read(*step.needs[0])
+        if made.facts.get("changed"):  # no model that the harness can build has these weights
+            facts = {"row": str(step.row), "finite": False}
+            self.store.write(LOGITS, step.key, facts, {})
+            return
+        train, test = self.workshop(step.row.scenario).outputs(made.tensors)
         finite = bool(train.isfinite().all() and test.isfinite().all())
         facts = {"row": str(step.row), "finite": finite}
         self.store.write(LOGITS, step.key, facts, {"train": train, "test": test})
@@ -112,7 +121,9 @@ class Bench:
             config={} if row.config is None else dataclasses.asdict(row.config),
             draw=row.draw,
             source=row.source,
-            status=FINISHED if finite else DIVERGED,
+            status=_status(made, finite=finite),
+            chosen=row.chosen,
+            tuning_passes=row.tuning_passes,
             circumstances={**made["circumstances"], "finished": now()},
             cost=Cost(**made["cost"]),
         )
@@ -126,9 +137,9 @@ class Bench:
     def _measure(self, step: Step) -> None:
         assert step.protocol is not None
         run = self.store.read(*step.needs[0]).facts
-        if run["line"]["status"] == DIVERGED:
-            diverged = Estimate(None, note="diverged")
-            estimates = {metric.name: diverged for metric in step.protocol.metrics}
+        if run["line"]["status"] != FINISHED:
+            nothing = Estimate(None, note=run["line"]["status"])
+            estimates = {metric.name: nothing for metric in step.protocol.metrics}
         else:
             estimates = checked(step.protocol, self._evidence(step.row, run))
         run_id = step.needs[0][1]
@@ -145,7 +156,7 @@ class Bench:
         ]
         return Evidence(
             target=self._outputs(run["logits"], rows),
-            labels=Labels(train[rows.forget], train[rows.retain], test),
+            labels=Labels(train[rows.forget], train[rows.retain], test[rows.test]),
             nonmembers=rows.nonmembers,
             retrained=tuple(self._outputs(key, rows) for key in others),
             cost=Cost(**run["line"]["cost"]),
@@ -154,11 +165,17 @@ class Bench:
     def _outputs(self, key: str, rows: Split) -> Outputs:
         logits: Mapping[str, Tensor] = self.store.read(LOGITS, key).tensors
         train = logits["train"]
-        return Outputs(train[rows.forget], train[rows.retain], logits["test"])
+        return Outputs(train[rows.forget], train[rows.retain], logits["test"][rows.test])
 
     def _split(self, row: Row) -> Split:
         material = self.material(row.scenario.dataset)
         return split(row.scenario, row.replicate, material.train.labels, material.test.labels)
+
+
+def _status(made: Mapping[str, Any], *, finite: bool) -> str:
+    if made.get("changed"):
+        return CHANGED
+    return FINISHED if finite else DIVERGED
 
 
 def checked(protocol: Protocol, evidence: Evidence) -> dict[str, Estimate]:

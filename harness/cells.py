@@ -34,6 +34,8 @@ def mean_sd(summary: Summary | None, digits: int = 2) -> str:
 
 def gap_of(standing: Standing) -> str:
     """The average gap, or how many of the runs diverged."""
+    if standing.changed:
+        return f"changed architecture: {standing.changed} of {standing.runs}"
     if standing.diverged:
         return f"diverged: {standing.diverged} of {standing.runs}"
     return mean_sd(standing.gap)

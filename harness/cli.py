@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from harness.commands import doctor, leaderboard, listing, measure, run, show
+from harness.commands import doctor, leaderboard, listing, measure, run, show, tune
 from harness.errors import UserError, unknown
 from harness.version import __version__
 
-VERBS = (listing, run, measure, leaderboard, show, doctor)
+VERBS = (listing, run, tune, measure, leaderboard, show, doctor)
 
 
 class Parser(argparse.ArgumentParser):

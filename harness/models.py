@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import platform
-import subprocess
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,14 +25,19 @@ from harness.specs import Catalog, Method, Recipe, Replicate, Scenario, Task
 from harness.splits import Split
 from harness.training import predict, synchronised, train
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
-
-
 Made = TypeVar("Made")
 
 
 class MethodError(Exception):
     """What a method returned is not what the harness asked for."""
+
+
+class ChangedError(MethodError):
+    """It returned a model of another architecture, whose weights alone say nothing."""
+
+    def __init__(self, reason: str, cost: Cost) -> None:
+        super().__init__(reason)
+        self.cost = cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,8 @@ class Workshop:
     scenario: Scenario
     material: Material
     catalog: Catalog
+    most_passes: float = math.inf
+    """A method that takes more is stopped."""
 
     @cached_property
     def design(self) -> Design:
@@ -109,10 +113,12 @@ class Workshop:
     ) -> tuple[dict[str, Tensor], Cost]:
         """The weights that a method makes of the original's; it can change nothing but its task.
 
-        Raises MethodError where it returns something else than a model of the same weights.
+        Raises MethodError where it returns no model, ChangedError where it returns one of another
+        architecture, and OverBudgetError where it takes too many passes.
         """
         stored, before = self._stored(method, original, split, seed)
         task = replace(self._task(original, split, seed, purpose=method.name), stored=stored)
+        kinds = {name: type(part) for name, part in task.model.named_modules()}
         own = copy.deepcopy(config)  # frozen is a promise: the record must say what was asked
 
         def make() -> nn.Module:
@@ -120,19 +126,13 @@ class Workshop:
                 return method.unlearn(task, own)
 
         with seeded(seed, f"{method.name}/global"), torch.enable_grad():
-            model, cost = self._costed("unlearn", make)
+            model, cost = self._costed("unlearn", make, self.most_passes - before.passes)
         if not isinstance(model, nn.Module):
             raise MethodError(f"it returned {model!r}; expected the unlearned model, an nn.Module")
-        weights = model.state_dict()
-        shapes = {name: value.shape for name, value in weights.items()}
-        expected = {name: value.shape for name, value in original.items()}
-        if shapes != expected:
-            odd = sorted(set(shapes.items()) ^ set(expected.items()))[:3]
-            raise MethodError(
-                f"the state dict of the model that it returned differs from the original's, first "
-                f"in {[name for name, _ in odd]}; expected the same architecture"
-            )
-        return weights, added(before, cost)
+        cost, change = added(before, cost), changed_architecture(model, kinds, original)
+        if change:
+            raise ChangedError(change, cost)
+        return model.state_dict(), cost
 
     def outputs(self, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The logits on the whole train set and on the test set, on the CPU."""
@@ -179,19 +179,21 @@ class Workshop:
                 return look(model, data)
 
         with seeded(seed, f"{method.name}/stored"), torch.enable_grad():
-            stored, cost = self._costed("stored", make)
+            stored, cost = self._costed("stored", make, self.most_passes)
         if not isinstance(stored, Mapping) or not all(map(torch.is_tensor, stored.values())):
             raise MethodError(f"its at_training returned {stored!r:.60}; expected named tensors")
         return stored, cost
 
-    def _costed(self, phase: str, make: Callable[[], Made]) -> tuple[Made, Cost]:
+    def _costed(
+        self, phase: str, make: Callable[[], Made], most_passes: float = math.inf
+    ) -> tuple[Made, Cost]:
         device = self.material.train.device
         image = torch.zeros(1, *self.material.train.shape, device=device)
         unit = forward_flops(self.untrained(0, "to be weighed"), image)
         on_gpu = device.type == "cuda"
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
-        counter = FlopCounter()
+        counter = FlopCounter(most=most_passes * max(unit, 1))
         with synchronised(device):
             start = time.perf_counter()
             with counter:
@@ -205,6 +207,32 @@ def added(first: Cost, then: Cost) -> Cost:
     """The cost of two pieces of work, one after the other."""
     memory = max((m for m in (first.peak_memory, then.peak_memory) if m is not None), default=None)
     return Cost({**first.seconds, **then.seconds}, first.passes + then.passes, memory)
+
+
+def changed_architecture(
+    model: nn.Module, kinds: Mapping[str, type[nn.Module]], original: Mapping[str, Tensor]
+) -> str:
+    """What of a model is not as it was in the original, beside weights; empty where all is."""
+    found = {name: type(part) for name, part in model.named_modules()}
+    if found != kinds:
+        odd = sorted(name for name in {*found, *kinds} if found.get(name) != kinds.get(name))
+        what = (
+            f"its {odd[0]} is a {found.get(odd[0], type(None)).__name__}"
+            if odd[0]
+            else (f"it returned a {type(model).__name__}")
+        )
+        return f"{what}; expected the original's {kinds.get(odd[0], type(None)).__name__}"
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    expected = {name: value.shape for name, value in original.items()}
+    if shapes != expected:
+        odd = sorted({name for name, _ in set(shapes.items()) ^ set(expected.items())})[:3]
+        return f"its state dict differs from the original's, first in {odd}"
+    for name, part in model.named_modules():
+        if any(hooks for key, hooks in vars(part).items() if key.endswith("_hooks")):
+            return f"it left a hook on {name or 'the model'}"
+        if "forward" in vars(part):
+            return f"it replaced forward of {name or 'the model'}"
+    return ""
 
 
 def train_by(recipe: Recipe, model: nn.Module, data: Data, generator: torch.Generator) -> nn.Module:
@@ -226,61 +254,3 @@ def train_by(recipe: Recipe, model: nn.Module, data: Data, generator: torch.Gene
 def model_seed(replicate: Replicate) -> int:
     """One number for both seeds of a replicate, so that no two replicates share a stream."""
     return derive(replicate.seed, f"replicate of forget seed {replicate.forget_seed}")
-
-
-def circumstances(device: torch.device) -> dict[str, Any]:
-    """Where and with what a model was made."""
-    on_gpu = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if on_gpu else _processor()
-    return {
-        "device": device.type,
-        "hardware": name,
-        "threads": torch.get_num_threads(),
-        "packages": {package: _version(package) for package in PACKAGES},
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "finished": now(),
-    }
-
-
-def now() -> str:
-    """The time, such that a later one is greater as text."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    """The harness's commit, with ``-dirty`` where files differ; empty outside its checkout."""
-    try:
-        _git("ls-files", "--error-unmatch", Path(__file__).name)  # or it is another's
-        return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(  # noqa: S603 - the words are this file's own
-        ["git", *words],  # noqa: S607
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=10,
-    )
-    return done.stdout.strip()

@@ -15,6 +15,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 
+class OverBudgetError(Exception):
+    """More floating-point work than was granted."""
+
+
 class FlopCounter(TorchFunctionMode):
     """Adds up multiply-adds, as two operations each, of what is called while it is active.
 
@@ -23,12 +27,13 @@ class FlopCounter(TorchFunctionMode):
     torch dispatch mode would see every kernel, but makes a training step of a small model 40 %
     slower. Not counted: element-wise work, optimizers, recurrent layers, gradients of gradients or
     in forward mode, a graph's gradients for a batch of directions but once, compiled graphs and
-    replayed CUDA graphs.
+    replayed CUDA graphs. Work beyond ``most`` operations raises OverBudgetError.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: float = math.inf) -> None:
         super().__init__()
         self.flops: int = 0
+        self._most = most
 
     def __torch_function__(
         self,
@@ -55,8 +60,13 @@ class FlopCounter(TorchFunctionMode):
                 return TRANSPARENT[func](*args, **named)
         return func(*args, **named)
 
-    def _add(self, out: Tensor, flops: int) -> None:
+    def _spend(self, flops: int) -> None:
         self.flops += flops
+        if self.flops > self._most:
+            raise OverBudgetError
+
+    def _add(self, out: Tensor, flops: int) -> None:
+        self._spend(flops)
         for level in _levels(out):
             node = _product_node(level.grad_fn)
             if node is not None:
@@ -68,7 +78,7 @@ class FlopCounter(TorchFunctionMode):
         def count(gradients: tuple[Tensor | None, ...], _: object) -> None:
             # attention has two products forward, and three gradients that take four of them
             factors = gradients[first : first + 2]
-            self.flops += flops * sum(gradient is not None for gradient in factors)
+            self._spend(flops * sum(gradient is not None for gradient in factors))
 
         node.register_hook(count)
 

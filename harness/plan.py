@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.evidence import Protocol
@@ -20,6 +20,17 @@ KINDS = (MODEL, LOGITS, RUN, MEASUREMENT)
 
 
 @dataclass(frozen=True)
+class Entrant:
+    """A method with the settings that it runs with."""
+
+    method: Method
+    config: Any
+    chosen: str = ""
+    """How the config was chosen, where it is not the method's own."""
+    tuning_passes: float = 0.0
+
+
+@dataclass(frozen=True)
 class Row:
     """One run: a method with its settings in one replicate of a scenario."""
 
@@ -32,6 +43,9 @@ class Row:
     fingerprint: str
     build: str = ""
     """The backbone's name; that of a plugin with the hash of its source."""
+    chosen: str = ""
+    """How the config was chosen; no part of the run's name."""
+    tuning_passes: float = 0.0
 
     def __str__(self) -> str:
         draw = f" {self.draw + 1}/{RETRAIN_DRAWS}" if self.method == RETRAIN else ""
@@ -65,26 +79,24 @@ class Plan:
 
 
 def make_plan(
-    scenarios: Iterable[tuple[Scenario, Iterable[Replicate]]],
-    methods: Iterable[tuple[Method, Any]],
+    problems: Iterable[tuple[Scenario, Iterable[Replicate], Iterable[Entrant]]],
     catalog: Catalog,
     fingerprints: Mapping[str, str],
 ) -> Plan:
-    """All steps of scenarios × replicates × (references and methods with their configs).
+    """All steps of scenarios × replicates × (references and entrants).
 
     ``fingerprints`` maps data sets to the hash of their content.
     """
     steps: dict[tuple[str, str], Step] = {}
     undefined: dict[tuple[str, str], str] = {}
-    sourced = [(method, config, source_hash(method.unlearn)) for method, config in methods]
-    for scenario, replicates in scenarios:
+    for scenario, replicates, entrants in problems:
         defined = []
-        for method, config, source in sourced:
-            reason = method.undefined_because(scenario)
+        for entrant in entrants:
+            reason = entrant.method.undefined_because(scenario)
             if reason:
-                undefined[scenario.name, method.name] = reason
+                undefined[scenario.name, entrant.method.name] = reason
             else:
-                defined.append((method, config, source))
+                defined.append(entrant)
         problem = _Problem(scenario, fingerprints[scenario.dataset], _backbone(scenario, catalog))
         for replicate in replicates:
             for step in problem.steps(replicate, defined, catalog.protocols.values()):
@@ -104,15 +116,21 @@ class _Problem:
     def steps(
         self,
         replicate: Replicate,
-        methods: Iterable[tuple[Method, Any, str]],
+        entrants: Iterable[Entrant],
         protocols: Iterable[Protocol],
     ) -> Iterable[Step]:
         original = self._row(replicate, ORIGINAL)
         rows = {(MODEL, self.original(replicate)): original}
         for draw in range(RETRAIN_DRAWS):
             rows[MODEL, self.retrained(replicate, draw)] = self._row(replicate, RETRAIN, draw=draw)
-        for method, config, source in methods:
-            row = self._row(replicate, method.name, config=config, source=source)
+        for entrant in entrants:
+            row = replace(
+                self._row(replicate, entrant.method.name),
+                config=entrant.config,
+                source=source_hash(entrant.method.unlearn),
+                chosen=entrant.chosen,
+                tuning_passes=entrant.tuning_passes,
+            )
             rows[MODEL, self.unlearned(replicate, row)] = row
         references = [logits_of(self.retrained(replicate, draw)) for draw in range(RETRAIN_DRAWS)]
         for model, row in rows.items():
@@ -127,22 +145,14 @@ class _Problem:
             for protocol in protocols:
                 yield measurement_step(behind, protocol, row)
 
-    def _row(
-        self,
-        replicate: Replicate,
-        method: str,
-        *,
-        config: Any = None,
-        draw: int = 0,
-        source: str = "",
-    ) -> Row:
+    def _row(self, replicate: Replicate, method: str, *, draw: int = 0) -> Row:
         return Row(
             scenario=self.scenario,
             replicate=replicate,
             method=method,
-            config=config,
+            config=None,
             draw=draw,
-            source=source,
+            source="",
             fingerprint=self.fingerprint,
             build=self.backbone,
         )

@@ -18,7 +18,8 @@ from harness.names import check_name
 from harness.shapes import require_type
 from harness.specs import Recipe, Scenario
 
-FINISHED, DIVERGED = "finished", "diverged"
+FINISHED, DIVERGED, CHANGED = "finished", "diverged", "changed architecture"
+STATUSES = (FINISHED, DIVERGED, CHANGED)
 
 PARTS: Mapping[str, type[Any]] = {
     part.__name__: part
@@ -71,6 +72,10 @@ class Run:
     circumstances: Mapping[str, Any]
     """Device, packages, commit, when it finished."""
     cost: Cost
+    chosen: str = ""
+    """How its settings were chosen, where they are not the method's defaults."""
+    tuning_passes: float = 0.0
+    """What all trials of the method's tuning took together."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +175,8 @@ def run_of(fields: Mapping[str, Any]) -> Run:
     require_type("code", run.scenario.get("code", 0), int)
     if {*run.replicate} != {"seed", "forget_seed"}:
         raise ValueError(f"replicate: expected seed and forget_seed; got {sorted(run.replicate)}")
-    if run.status not in (FINISHED, DIVERGED):
-        raise ValueError(f"status must be {FINISHED!r} or {DIVERGED!r}; got {run.status!r}")
+    if run.status not in STATUSES:
+        raise ValueError(f"status must be one of {', '.join(STATUSES)}; got {run.status!r}")
     for name, hint in CIRCUMSTANCES.items():
         require_type(f"circumstances: {name}", run.circumstances[name], hint)
     return run

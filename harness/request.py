@@ -11,11 +11,14 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError, unknown
+from harness.plan import Entrant
 from harness.plugins import find
 from harness.specs import REFERENCES, Catalog, Method, Replicate, Scenario
+from harness.tuned import Tuning, read
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Request:
     dataset: str = ""
     settings: tuple[str, ...] = ()
     """``method.field=value``."""
+    tuned: str = "leaderboards/tuned"
+    """The folder of tuned settings; empty: run with the methods' defaults."""
     plugins: tuple[str, ...] = ()
     device: str = "cpu"
     store: str = "runs"
@@ -81,8 +86,39 @@ def _mark(value: str) -> str:
     return f"{mark}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
 
 
-def wanted_methods(request: Request, catalog: Catalog) -> list[tuple[Method, Any]]:
-    """The methods with their configs, ``--set`` applied; the two references need no naming."""
+def entrants(request: Request, catalog: Catalog, scenario: str) -> list[Entrant]:
+    """The methods with the settings that they run with in a scenario.
+
+    That is their defaults, or those tuned for it, and on top what ``--set`` says.
+    """
+    tuned = read(Path(request.tuned), scenario) if request.tuned else {}
+    return [
+        _entrant(request, method, tuned.get(method.name))
+        for method in wanted_methods(request, catalog)
+    ]
+
+
+def _entrant(request: Request, method: Method, tuning: Tuning | None) -> Entrant:
+    config, chosen, passes = method.config, "", 0.0
+    if tuning is not None and tuning.best is not None:
+        try:
+            config, chosen, passes = tuning.apply(config), str(tuning), tuning.passes
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"the settings tuned for {method.name!r} do not fit it any more ({error}); run "
+                f"`unlearn tune {method.name}` again, or `unlearn run --defaults`"
+            ) from None
+    for name, field, text in map(_parts, request.settings):
+        if name == method.name:
+            config, chosen = configured(name, config, field, text), "by hand"
+    return Entrant(method, config, chosen, passes)
+
+
+def wanted_methods(request: Request, catalog: Catalog) -> list[Method]:
+    """The methods; the two references need no naming.
+
+    Raises UserError for one that is unknown, and for a ``--set`` of one that is not among them.
+    """
     names = [name for name in request.methods if name not in REFERENCES]
     if not request.methods:
         suite = None if request.scenarios else request.suite or DEFAULT_SUITE
@@ -92,13 +128,11 @@ def wanted_methods(request: Request, catalog: Catalog) -> list[tuple[Method, Any
         name: find("method", name, catalog.methods, catalog.failures)
         for name in dict.fromkeys(names)
     }
-    configs = {name: method.config for name, method in methods.items()}
     for setting in request.settings:
-        name, field, text = _parts(setting)
-        if name not in configs:
-            raise UserError(f"--set {setting}: {unknown('method of this run', name, configs)}")
-        configs[name] = configured(name, configs[name], field, text)
-    return [(method, configs[name]) for name, method in methods.items()]
+        name = _parts(setting)[0]
+        if name not in methods:
+            raise UserError(f"--set {setting}: {unknown('method of this run', name, methods)}")
+    return list(methods.values())
 
 
 def _parts(setting: str) -> tuple[str, str, str]:

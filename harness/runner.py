@@ -73,7 +73,9 @@ def superseded(plan: Plan, bench: Bench) -> set[tuple[str, str]]:
             mine = lines[step.key]["circumstances"]["finished"]
             at = step.row.scenario.name, step.row.method
             others = (when for own, when in newest.items() if own[:2] == at)
-            if any(when > mine for when in others if when != newest[(*at, step.row.source)]):
+            latest = newest[(*at, step.row.source)]
+            chosen = lines[step.key].get("chosen", "")
+            if chosen != step.row.chosen or any(w > mine for w in others if w != latest):
                 found.add(step.at)
     return found
 

@@ -16,6 +16,7 @@ DIGITS = Scenario(
     recipe=Recipe(epochs=20, lr=0.1, batch=64),
     forget=RandomFraction(0.1),
     replicates=12,
+    tuning=0.5,
 )
 """One label in five is wrong, so a model must memorise, and there is something to forget."""
 
@@ -29,6 +30,7 @@ CIFAR10 = Scenario(
     forget=RandomFraction(0.1),
     stem="small",
     replicates=3,
+    tuning=0.5,
 )
 
 CIFAR10_5K = Scenario(
@@ -37,7 +39,8 @@ CIFAR10_5K = Scenario(
     backbone="test_resnet",
     recipe=Recipe(epochs=20, lr=0.1, batch=128),
     forget=RandomFraction(0.1),
-    replicates=6,
+    replicates=10,
+    tuning=0.5,
 )
 """Real photographs for a CPU: half a minute a training, and every train image is memorised."""
 

@@ -22,8 +22,10 @@ class Split:
     visible: Tensor
     """The part of the retain set that a method sees."""
     held_out: Tensor
+    test: Tensor
+    """Rows of the test set that are reported: all but those for tuning."""
     nonmembers: Tensor
-    """Rows of the test set."""
+    """Positions in ``test``."""
 
 
 def split(scenario: Scenario, replicate: Replicate, train: Tensor, test: Tensor) -> Split:
@@ -45,8 +47,20 @@ def split(scenario: Scenario, replicate: Replicate, train: Tensor, test: Tensor)
             f"forget and {len(retain)} to retain; both must be at least 1"
         )
     visible = _draw(retain, scenario.retain_access, stream(replicate.forget_seed, "access"))
-    nonmembers = class_matched(train[forget], test, stream(replicate.forget_seed, "non-members"))
-    return Split(forget, retain, visible, held_out, nonmembers)
+    reported = torch.ones(len(test), dtype=torch.bool)
+    reported[tuning_rows(scenario.tuning, test)] = False
+    (rows,) = reported.nonzero(as_tuple=True)
+    drawn = stream(replicate.forget_seed, "non-members")
+    nonmembers = class_matched(train[forget], test[rows], drawn)
+    return Split(forget, retain, visible, held_out, rows, nonmembers)
+
+
+def tuning_rows(share: float, test: Tensor) -> Tensor:
+    """The rows of ``test`` labels that only tuning sees: a share of each class, one fixed draw."""
+    generator = stream(0, "tuning")
+    classes = int(test.max()) + 1 if len(test) else 0
+    parts = [_draw((test == label).nonzero()[:, 0], share, generator) for label in range(classes)]
+    return torch.cat([test.new_empty(0), *parts]).sort().values
 
 
 def training_rows(scenario: Scenario, replicate: Replicate, n: int) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.evidence import Estimate
-from harness.records import DIVERGED, Line, Measurement, Run, merge
+from harness.records import CHANGED, DIVERGED, FINISHED, Line, Measurement, Run, merge
 from harness.rows import ReplicateKey, age, labels, problem_of, replicate_of, rows_of
 from harness.specs import ORIGINAL, REFERENCES, RETRAIN
 from harness.statistics import (
@@ -50,6 +50,12 @@ class Standing:
     runs: int
     diverged: int
     """Of its runs."""
+    changed: int
+    """Of its runs, how many returned another architecture."""
+    chosen: str
+    """How its settings were chosen; empty: its defaults."""
+    tuning_share: float | None
+    """Passes of all its trials, as a share of one retraining's; none where it was not tuned."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def _table(runs: Sequence[Run], measured: Mapping[str, Sequence[Measurement]]) -
         key: gap
         for key, row in rows.items()
         if row[0].method not in REFERENCES
-        and not any(run.status == DIVERGED for run in row)
+        and all(run.status == FINISHED for run in row)
         and (gap := view.gaps(row))
     }
     discriminates = view.discriminates()
@@ -202,7 +208,7 @@ class _View:
         """One row of the table."""
         row = self.rows[key]
         method = row[0].method
-        diverged = sum(run.status == DIVERGED for run in row)
+        faulty = sum(run.status != FINISHED for run in row)
         gap = self.noise_floor() if method == RETRAIN else self.gaps(row)
         here = [run for run in row if _hardware_of(run) == self.hardware]
         seconds = [sum(run.cost.seconds.values()) for run in here]
@@ -213,7 +219,7 @@ class _View:
             method=method,
             config=row[0].config,
             rank=rank,
-            gap=summarise(list(gap.values())) if gap and not diverged else None,
+            gap=summarise(list(gap.values())) if gap and not faulty else None,
             metrics=_summaries(row, self._finite),
             differences={} if method == RETRAIN else _summaries(row, self.differences),
             notes=self._notes(row),
@@ -223,7 +229,13 @@ class _View:
             passes_share=_share(passes, [r.cost.passes for r in self._retrained]),
             replicates=len({replicate_of(run) for run in row}),
             runs=len(row),
-            diverged=diverged,
+            diverged=sum(run.status == DIVERGED for run in row),
+            changed=sum(run.status == CHANGED for run in row),
+            chosen=row[-1].chosen,
+            tuning_share=_share(
+                [row[-1].tuning_passes] if row[-1].tuning_passes else [],
+                [r.cost.passes for r in self._retrained],
+            ),
         )
 
     def _notes(self, row: Sequence[Run]) -> dict[str, str]:

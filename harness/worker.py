@@ -20,7 +20,7 @@ from harness.bench import Bench
 from harness.errors import UserError
 from harness.plan import Plan, Step, make_plan
 from harness.plugins import load_catalog
-from harness.request import Request, wanted_methods, wanted_scenarios
+from harness.request import Request, entrants, wanted_scenarios
 from harness.specs import Catalog
 from harness.store import CorruptionError, Store, StoreError
 
@@ -57,13 +57,16 @@ def prepare(request: Request, catalog: Catalog) -> tuple[Bench, Plan]:
     device = torch.device(request.device)
     if device.type == "cpu":
         torch.set_num_threads(request.threads)
-    scenarios = wanted_scenarios(request, catalog)
-    methods = wanted_methods(request, catalog)
+    problems = [
+        (scenario, replicates, entrants(request, catalog, scenario.name))
+        for scenario, replicates in wanted_scenarios(request, catalog)
+    ]
     bench = Bench(Store(Path(request.store)), catalog, Path(request.data), device)
     fingerprints = {
-        scenario.dataset: bench.material(scenario.dataset).fingerprint for scenario, _ in scenarios
+        scenario.dataset: bench.material(scenario.dataset).fingerprint
+        for scenario, _, _ in problems
     }
-    return bench, make_plan(scenarios, methods, catalog, fingerprints)
+    return bench, make_plan(problems, catalog, fingerprints)
 
 
 def work(plan: Plan, bench: Bench, report: Report, given_up: set[tuple[str, str]]) -> None:

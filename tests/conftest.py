@@ -25,7 +25,7 @@ def unlearn(work, capsys):
 
     def call(*words):
         words = [str(word) for word in words]
-        if words[0] in ("run", "list", "measure", "doctor"):
+        if words[0] in ("run", "tune", "list", "measure", "doctor"):
             words += ["-p", "tiny_plugin.py"]
         if words[0] == "run":
             words += ["--workers", "0", "--device", "cpu"]

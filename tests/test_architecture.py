@@ -12,20 +12,20 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     {"version", "errors", "names", "shapes", "data", "seeds", "isolation", "search"},
-    {"evidence"},
+    {"evidence", "forgetting", "circumstances"},
     {"specs", "passes", "provenance"},
     {"hookspecs", "records"},
     {"training", "statistics", "splits", "folders", "settings", "sources", "stems", "rows"},
-    {"standings", "backbones", "datasets", "scenarios", "protocols"},
+    {"standings", "backbones", "datasets", "scenarios", "protocols", "tuned"},
     {"cells"},
     {"leaderboard", "plugins"},
     {"store", "models", "plan"},
     {"request", "bench", "archive"},
     {"worker"},
-    {"runner", "progress"},
+    {"runner", "progress", "tuning"},
     {"commands.options"},
     {"commands.run", "commands.listing", "commands.leaderboard", "commands.show"},
-    {"commands.measure", "commands.doctor"},
+    {"commands.measure", "commands.doctor", "commands.tune"},
     {"cli", "testing"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

@@ -83,7 +83,7 @@ def test_without_words_it_is_the_digits_and_every_installed_method(catalog):
 
     assert [s.name for s, _ in scenarios] == [*catalog.suites["digits"].scenarios]
     assert all(len(replicates) >= 8 for _, replicates in scenarios)
-    assert [m.name for m, _ in methods] == sorted(catalog.methods)
+    assert [m.name for m in methods] == sorted(catalog.methods)
 
 
 def test_seeds_count_from_the_first(catalog):

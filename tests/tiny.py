@@ -1,5 +1,7 @@
 """A plugin for tests: a problem so small that a whole suite takes a second."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -34,6 +36,7 @@ TINY = Scenario(
     recipe=Recipe(epochs=2, lr=0.1, batch=16),
     forget=RandomFraction(0.25),
     replicates=2,
+    tuning=0.5,
 )
 
 
@@ -49,4 +52,5 @@ def unlearning_backbones():
 
 @hookimpl
 def unlearning_scenarios():
-    return [TINY, Suite("tiny-suite", ("tiny",), methods=("finetune", "random-labels"))]
+    long = replace(TINY, name="tiny-long", recipe=Recipe(epochs=10, lr=0.1, batch=16))
+    return [TINY, long, Suite("tiny-suite", ("tiny",), methods=("finetune", "random-labels"))]

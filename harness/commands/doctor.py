@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
+from harness.circumstances import PACKAGES
 from harness.commands import options
 from harness.errors import UserError
 from harness.hookspecs import PROJECT
-from harness.models import PACKAGES
 from harness.plan import RUN
 from harness.plugins import load_catalog
 from harness.store import Store

@@ -41,6 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--set", dest="settings", action="append", default=[], metavar="METHOD.FIELD=VALUE"
     )
     parser.add_argument(
+        "--defaults",
+        action="store_true",
+        help="run with the methods' own settings, also where leaderboards/tuned has others",
+    )
+    parser.add_argument(
         "--again", action="append", default=[], metavar="METHOD", help="run it although it was run"
     )
     parser.add_argument(
@@ -61,7 +66,7 @@ def execute(arguments: argparse.Namespace) -> int:
     catalog = options.catalog(arguments.plugins)
     workers = arguments.workers
     if workers is None:
-        workers = _cores() if options.device(arguments.device) == "cpu" else 1
+        workers = cores() if options.device(arguments.device) == "cpu" else 1
     request = _request(arguments, workers)
     bench, plan = prepare(request, catalog)
     for method in arguments.again:
@@ -92,11 +97,12 @@ def _request(arguments: argparse.Namespace, workers: int) -> Request:
         backbone=arguments.backbone,
         dataset=arguments.dataset,
         settings=tuple(arguments.settings),
+        tuned="" if arguments.defaults else Request.tuned,
         plugins=tuple(arguments.plugins),
         device=options.device(arguments.device),
         store=arguments.store,
         data=str(options.folder("--data", arguments.data)),
-        threads=_threads(workers),
+        threads=threads(workers),
     )
 
 
@@ -142,13 +148,14 @@ def conclude(outcome: Outcome) -> int:
     return 1 if outcome.failures or outcome.left else 0
 
 
-def _threads(workers: int) -> int:
+def threads(workers: int) -> int:
     """For each process; what OMP_NUM_THREADS says counts, since two busy threads a core crawl."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) else max(1, _cores() // max(1, workers))
+    return int(given) if given.isdigit() and int(given) else max(1, cores() // max(1, workers))
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Those that this process may use, 16 at most."""
     try:
         return min(len(os.sched_getaffinity(0)), 16)
     except AttributeError:  # not on Linux

@@ -32,7 +32,7 @@ from training_loops import (
     difference,
 )
 
-from harness.models import circumstances
+from harness.circumstances import circumstances
 from harness.training import synchronised
 
 SECONDS_A_SETTING = 40.0

@@ -1,0 +1,158 @@
+"""``unlearn tune``: chooses settings for one scenario, by as many trials for every method."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from harness.commands import options
+from harness.commands.run import cores, threads
+from harness.plugins import load_catalog
+from harness.request import Request, wanted_methods, wanted_scenarios
+from harness.specs import Catalog, Method
+from harness.tuned import FOLDER, Tuning, read, write
+from harness.tuning import Ground, tune
+
+NAME, HELP = "tune", "choose settings by trials on models and images that no page reports"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help="default: all")
+    parser.add_argument("--scenario", required=True, metavar="NAME")
+    parser.add_argument(
+        "--trials", type=options.whole(1, 10_000), default=20, metavar="N", help="default: 20"
+    )
+    parser.add_argument(
+        "--replicates",
+        type=options.whole(1, 100),
+        default=1,
+        metavar="N",
+        help="original models that each trial is judged on (default: 1)",
+    )
+    parser.add_argument("--backbone", default="", metavar="NAME", help="any model of timm")
+    parser.add_argument("--dataset", default="", metavar="NAME", help="or folder:PATH")
+    parser.add_argument(
+        "--workers", type=options.whole(1, 256), default=None, metavar="N", help="processes"
+    )
+    parser.add_argument(
+        "--out", default="leaderboards", metavar="DIR", help="default: leaderboards"
+    )
+    options.add_device(parser)
+    options.add_store(parser)
+    options.add_plugins(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Tunes; writes the file of chosen settings whenever a method is done."""
+    catalog = options.catalog(arguments.plugins)
+    request = _request(arguments)
+    scenario = wanted_scenarios(request, catalog)[0][0]
+    folder = options.folder("--out", arguments.out) / FOLDER
+    tunings = read(folder, scenario.name)
+    methods = [each.name for each in _searchable(request, catalog)]
+    count = min(_workers(arguments), max(1, len(methods)))
+    request = replace(request, threads=threads(count))
+    _prepare(request, catalog, arguments.replicates)  # also tells what is wrong, in one line
+    failed = False
+    for name, tuning in _tuned(methods, request, arguments, count):
+        best = tuning.best
+        if best is None:
+            failed = True
+            print(f"unlearn: {name}: no trial succeeded: {tuning.trials[-1].note}", file=sys.stderr)
+            continue
+        tunings[name] = tuning
+        write(folder, scenario.name, tunings)
+        settings = ", ".join(
+            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+            for key, value in best.settings.items()
+        )
+        print(f"{name}: average gap {best.gap:.2f} with {settings} ({tuning})", flush=True)
+    return 1 if failed else 0
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    return Request(
+        methods=tuple(arguments.methods),
+        scenarios=(arguments.scenario,),
+        backbone=arguments.backbone,
+        dataset=arguments.dataset,
+        plugins=tuple(arguments.plugins),
+        device=options.device(arguments.device),
+        store=arguments.store,
+        data=str(options.folder("--data", arguments.data)),
+    )
+
+
+def _workers(arguments: argparse.Namespace) -> int:
+    if arguments.workers is not None:
+        return int(arguments.workers)
+    return cores() if options.device(arguments.device) == "cpu" else 1
+
+
+def _searchable(request: Request, catalog: Catalog) -> Iterator[Method]:
+    """The methods that there is something to choose for; the others are told."""
+    scenario = wanted_scenarios(request, catalog)[0][0]
+    for method in wanted_methods(request, catalog):
+        reason = method.undefined_because(scenario)
+        if not reason and not method.search:
+            reason = "has no search space and runs at its defaults"
+        if reason:
+            print(f"skipped: {method.name}: {reason}")
+        else:
+            yield method
+
+
+def _prepare(request: Request, catalog: Catalog, replicates: int) -> Ground:
+    device = torch.device(request.device)
+    if device.type == "cpu":
+        torch.set_num_threads(request.threads)
+    return Ground.prepare(
+        wanted_scenarios(request, catalog)[0][0],
+        catalog,
+        store=Path(request.store),
+        data=Path(request.data),
+        device=device,
+        replicates=replicates,
+    )
+
+
+def _tuned(
+    methods: list[str], request: Request, arguments: argparse.Namespace, count: int
+) -> Iterator[tuple[str, Tuning]]:
+    """Each method's tuning, as soon as it is done."""
+    apart = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=apart, initializer=_deaf)
+    try:
+        futures = {
+            pool.submit(_tune, name, request, arguments.trials, arguments.replicates): name
+            for name in methods
+        }
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BaseException:
+        for process in (pool._processes or {}).values():
+            process.terminate()  # what is done is stored
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _deaf() -> None:
+    """The parent decides what Ctrl-C means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _tune(name: str, request: Request, trials: int, replicates: int) -> Tuning:
+    """One method, in a process of its own."""
+    catalog = load_catalog(request.plugins)
+    ground = _prepare(request, catalog, replicates)
+    return tune(catalog.methods[name], ground, trials)
