@@ -33,7 +33,7 @@ from harness import (
     require_no_negative,
 )
 
-WIDTH = 32
+WIDTH = 16
 """Channels of the teacher's first convolution; its second has twice as many."""
 
 CHUNK = 512
@@ -108,7 +108,7 @@ def small_network(channels: int, classes: int, generator: torch.Generator) -> nn
     """The teacher, its weights uniform within ``√(3 / fan-in)`` of zero and its biases zero."""
     network = nn.Sequential(
         nn.BatchNorm2d(channels),
-        nn.Conv2d(channels, WIDTH, 3, padding=1),
+        nn.Conv2d(channels, WIDTH, 3, stride=2, padding=1),
         nn.BatchNorm2d(WIDTH),
         nn.ReLU(),
         nn.Conv2d(WIDTH, 2 * WIDTH, 3, stride=2, padding=1),
@@ -140,7 +140,7 @@ def unlearning_methods() -> list[Method]:
                 "epochs": Span(1, 4),
                 "lr": Span(1e-4, 0.3, log=True),
                 "neighbours": Span(1, 30),
-                "teacher_epochs": Span(5, 40),
+                "teacher_epochs": Span(1, 10),
             },
         )
     ]
