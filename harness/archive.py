@@ -9,16 +9,18 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.leaderboard import MARK, render
-from harness.plan import MEASUREMENT, RUN
+from harness.plan import MEASUREMENT, RUN, UNDEFINED
 from harness.records import (
     MALFORMED,
     Line,
     Measurement,
     Run,
+    Undefined,
     measurement_of,
     merge,
     read_lines,
     run_of,
+    undefined_of,
     write_line,
 )
 from harness.store import CorruptionError, Store
@@ -33,24 +35,21 @@ def stored_lines(
 
     A broken result is reported and left out.
     """
-    runs: list[Run] = []
-    measured: list[Measurement] = []
-    for kind in (RUN, MEASUREMENT):
+    found: list[Line] = []
+    for kind, read in ((RUN, run_of), (MEASUREMENT, measurement_of), (UNDEFINED, undefined_of)):
         for key in store.keys(kind):
             if steps is not None and (kind, key) not in steps:
                 continue
             try:
-                fields = store.read(kind, key).facts["line"]
-                if kind == RUN:
-                    runs.append(run_of(fields))
-                else:
-                    measured.append(measurement_of(fields))
+                found.append(read(store.read(kind, key).facts["line"]))
             except CorruptionError as error:
                 report(f"left out: {error}; `unlearn run` makes it anew")
             except MALFORMED as error:
                 report(f"left out: {kind}/{key} is not a record ({type(error).__name__}: {error})")
-    there = {run.run_id for run in runs}
-    return merge(runs, [line for line in measured if line.run_id in there])
+    there = {line.run_id for line in found if isinstance(line, Run)}
+    return merge(
+        line for line in found if not isinstance(line, Measurement) or line.run_id in there
+    )
 
 
 def published_lines(out: Path) -> list[Line]:
@@ -79,8 +78,9 @@ def files(lines: Iterable[Line]) -> dict[str, str]:
     name_of = {line.run_id: line.scenario["name"] for line in lines if isinstance(line, Run)}
     by_scenario: dict[str, list[str]] = defaultdict(list)
     for line in merge(lines):
-        if line.run_id in name_of:
-            by_scenario[name_of[line.run_id]].append(write_line(line))
+        name = line.scenario if isinstance(line, Undefined) else name_of.get(line.run_id)
+        if name in name_of.values():
+            by_scenario[str(name)].append(write_line(line))
     records = {
         f"records/{name}.jsonl": "".join(f"{text}\n" for text in texts)
         for name, texts in by_scenario.items()

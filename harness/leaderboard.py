@@ -24,7 +24,9 @@ def render(lines: Iterable[Line]) -> dict[str, str]:
     """File name → page. The same lines in any order give the same pages."""
     every = tables(lines)
     pages = {f"{table.scenario['name']}.md": scenario_page(table) for table in every}
-    methods = sorted({s.method for table in every for s in table.standings} - {*REFERENCES})
+    named = {name for table in every for name in table.undefined}
+    named |= {standing.method for table in every for standing in table.standings}
+    methods = sorted(named - {*REFERENCES})
     for method in methods:
         pages[f"{method}.md"] = method_page(method, every)
     pages[INDEX] = index_page(every, methods)
@@ -59,17 +61,17 @@ def scenario_page(table: Table) -> str:
 
 def method_page(method: str, every: Sequence[Table]) -> str:
     """One method over all scenarios."""
-    rows = [
-        [
-            f"[{task(table.scenario)}]({table.scenario['name']}.md)",
-            table.scenario["dataset"],
-            _result(standing, table),
-            rank_of(standing, table),
+    rows = []
+    for table in every:
+        scenario = table.scenario
+        problem = [f"[{task(scenario)}]({scenario['name']}.md)", scenario["dataset"]]
+        if method in table.undefined:
+            rows.append([*problem, table.undefined[method], NONE])
+        rows += [
+            [*problem, _result(standing, table), rank_of(standing, table)]
+            for standing in table.standings
+            if standing.method == method
         ]
-        for table in every
-        for standing in table.standings
-        if standing.method == method
-    ]
     head = ["Task", "Dataset", "Result", "Rank"]
     return "\n".join([MARK, f"# {method}\n", markdown(rows, head), ""])
 
@@ -155,7 +157,7 @@ def _main_table(table: Table) -> str:
     head = ["Rank", "Method", "Average gap", "95 % interval", *titles, f"{mia} (%)"]
     tuned = any(standing.chosen for standing in table.standings)
     head += ["Seconds", "Passes", *(["Settings", "Tuning passes"] if tuned else []), "n"]
-    rows = [
+    rows: list[list[object]] = [
         [
             standing.rank or NONE,
             standing.label,
@@ -169,6 +171,8 @@ def _main_table(table: Table) -> str:
         ]
         for standing in table.standings
     ]
+    blank = [""] * (len(head) - 3)
+    rows += [[NONE, name, reason, *blank] for name, reason in sorted(table.undefined.items())]
     return markdown(rows, head)
 
 

@@ -15,6 +15,7 @@ CODE = 1
 """Raised when a change of the harness changes the numbers that it produces."""
 
 MODEL, LOGITS, RUN, MEASUREMENT = "models", "logits", "runs", "measurements"
+UNDEFINED = "undefined"
 KINDS = (MODEL, LOGITS, RUN, MEASUREMENT)
 """The kinds of step, which are the folders of the store."""
 

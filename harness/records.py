@@ -88,7 +88,16 @@ class Measurement:
     estimates: Mapping[str, Estimate]
 
 
-Line = Run | Measurement
+@dataclass(frozen=True)
+class Undefined:
+    """A method that has no row in a scenario, and why."""
+
+    scenario: str
+    method: str
+    reason: str
+
+
+Line = Run | Measurement | Undefined
 
 
 def identity(asked: Any) -> str:
@@ -124,8 +133,11 @@ def plain(value: Any) -> Any:
 
 def write_line(line: Line) -> str:
     """One JSON object without a line break."""
-    kind = "run" if isinstance(line, Run) else "measurement"
-    return json.dumps({"kind": kind, **dataclasses.asdict(line)}, sort_keys=True, allow_nan=False)
+    return json.dumps(
+        {"kind": type(line).__name__.lower(), **dataclasses.asdict(line)},
+        sort_keys=True,
+        allow_nan=False,
+    )
 
 
 def read_lines(text: str, where: str) -> list[Line]:
@@ -161,7 +173,9 @@ def _read(fields: dict[str, Any]) -> Line:
         return run_of(fields)
     if kind == "measurement":
         return measurement_of(fields)
-    raise ValueError(f"kind must be 'run' or 'measurement'; got {kind!r}")
+    if kind == "undefined":
+        return undefined_of(fields)
+    raise ValueError(f"kind must be 'run', 'measurement' or 'undefined'; got {kind!r}")
 
 
 def run_of(fields: Mapping[str, Any]) -> Run:
@@ -192,6 +206,15 @@ def measurement_of(fields: Mapping[str, Any]) -> Measurement:
         if (estimate.low is None) != (estimate.high is None):
             raise ValueError(f"{name}: low and high go together; got {estimate!r}")
     return measurement
+
+
+def undefined_of(fields: Mapping[str, Any]) -> Undefined:
+    """The line that ``dataclasses.asdict`` took apart; else raises one of MALFORMED."""
+    line = Undefined(**fields)
+    require_type("undefined", line)
+    check_name("scenario", line.scenario)
+    check_name("method", line.method)
+    return line
 
 
 def scenario_of(fields: Mapping[str, Any]) -> Scenario:
@@ -235,4 +258,6 @@ def _key(line: Line) -> tuple[str, ...]:
         seed = line.replicate
         order = f"{seed['seed']:012d}", f"{seed['forget_seed']:012d}", f"{line.draw:06d}"
         return ("run", line.method, *order, line.run_id)
+    if isinstance(line, Undefined):
+        return ("undefined", line.scenario, line.method)
     return ("measurement", line.run_id, line.protocol)

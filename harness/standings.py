@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.evidence import Estimate
-from harness.records import CHANGED, DIVERGED, FINISHED, Line, Measurement, Run, merge
+from harness.records import CHANGED, DIVERGED, FINISHED, Line, Measurement, Run, Undefined, merge
 from harness.rows import ReplicateKey, age, labels, problem_of, replicate_of, rows_of
 from harness.specs import ORIGINAL, REFERENCES, RETRAIN
 from harness.statistics import (
@@ -75,6 +75,8 @@ class Table:
     runs: tuple[Run, ...]
     left_out: int
     """Runs of an earlier definition of the scenario or source of a method, or made again."""
+    undefined: Mapping[str, str]
+    """Method → why it has no row."""
     outdated: tuple[str, ...]
     """Protocols by whose earlier version some run is measured; those numbers are left out."""
 
@@ -83,15 +85,22 @@ def tables(lines: Iterable[Line]) -> list[Table]:
     """One table a scenario, by name."""
     measured: dict[str, list[Measurement]] = defaultdict(list)
     by_scenario: dict[str, list[Run]] = defaultdict(list)
+    undefined: dict[str, dict[str, str]] = defaultdict(dict)
     for line in merge(lines):
-        if isinstance(line, Measurement):
+        if isinstance(line, Undefined):
+            undefined[line.scenario][line.method] = line.reason
+        elif isinstance(line, Measurement):
             measured[line.run_id].append(line)
         else:
             by_scenario[line.scenario["name"]].append(line)
-    return [_table(by_scenario[name], measured) for name in sorted(by_scenario)]
+    return [_table(by_scenario[name], measured, undefined[name]) for name in sorted(by_scenario)]
 
 
-def _table(runs: Sequence[Run], measured: Mapping[str, Sequence[Measurement]]) -> Table:
+def _table(
+    runs: Sequence[Run],
+    measured: Mapping[str, Sequence[Measurement]],
+    undefined: Mapping[str, str],
+) -> Table:
     newest = max(runs, key=age)
     rows = rows_of(run for run in runs if problem_of(run) == problem_of(newest))
     kept = tuple(run for row in rows.values() for run in row)
@@ -118,6 +127,11 @@ def _table(runs: Sequence[Run], measured: Mapping[str, Sequence[Measurement]]) -
         hardware=view.hardware,
         runs=kept,
         left_out=len(runs) - len(kept),
+        undefined={
+            method: reason
+            for method, reason in undefined.items()
+            if method not in {run.method for run in kept}
+        },
         outdated=outdated,
     )
 

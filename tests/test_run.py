@@ -195,6 +195,19 @@ def test_a_method_that_returns_another_architecture_has_an_unranked_row_that_say
     assert "changed architecture: 2 of 2" in row
 
 
+def test_a_method_that_is_not_defined_has_a_row_that_says_why(unlearn, work):
+    unlearn("run", "finetune", "unsir", "regun", "--scenario", "tiny")
+    unlearn("leaderboard")
+
+    page = (work / "leaderboards" / "tiny.md").read_text()
+    own = (work / "leaderboards" / "unsir.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines()]
+    assert ["–", "unsir", "is not defined for random forgetting"] in rows
+    assert ["–", "regun", "needs held-out data"] in rows
+    assert "is not defined for random forgetting" in own
+    assert unlearn("leaderboard", "--check")[0] == 0
+
+
 def test_a_diverged_run_is_recorded_and_shown(unlearn, work):
     body = "next(task.model.parameters()).data.fill_(float('nan')); return task.model"
     (work / "mine.py").write_text(METHOD.format(body=body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections import Counter
@@ -10,11 +11,13 @@ from collections import Counter
 from harness.bench import Bench
 from harness.commands import options
 from harness.errors import UserError, unknown
-from harness.plan import KINDS, MODEL, Plan
+from harness.plan import KINDS, MODEL, UNDEFINED, Plan
 from harness.progress import Progress
+from harness.records import Undefined, identity
 from harness.request import Request, wanted_scenarios
 from harness.runner import Outcome, discard, missing, run
 from harness.specs import Catalog
+from harness.store import Store
 from harness.worker import prepare
 
 NAME, HELP = "run", "run what is missing of a suite or of scenarios"
@@ -78,6 +81,8 @@ def execute(arguments: argparse.Namespace) -> int:
     _try_backbones(request, catalog, bench, todo)
     for (scenario, method), reason in plan.undefined.items():
         print(f"skipped: {method} in {scenario}: {reason}")
+        if not arguments.dry_run:
+            _note(Undefined(scenario, method, reason), bench.store)
     if arguments.dry_run:
         print(_counts("would do", Counter(step.kind for step in todo.steps), todo, plan))
         return 0
@@ -112,6 +117,14 @@ def _again(method: str, plan: Plan, bench: Bench, *, dry: bool) -> None:
         raise UserError(f"--again: {unknown('method of this run', method, rows)}")
     if not dry:
         discard(plan, bench, method)
+
+
+def _note(line: Undefined, store: Store) -> None:
+    """Keeps why a method has no row, for the page."""
+    key = identity([line.scenario, line.method, line.reason])
+    with store.lock(UNDEFINED, key) as mine:
+        if mine and not store.has(UNDEFINED, key):
+            store.write(UNDEFINED, key, {"line": dataclasses.asdict(line)}, None)
 
 
 def _try_backbones(request: Request, catalog: Catalog, bench: Bench, todo: Plan) -> None:
