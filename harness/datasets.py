@@ -196,4 +196,9 @@ def unlearning_datasets() -> list[Dataset]:
             partial(few_of, name="CIFAR10", train=5000, test=2000),
             f"{address}CIFAR10.html",
         ),
+        Dataset(
+            "FashionMNIST-2k",
+            partial(few_of, name="FashionMNIST", train=2000, test=2000),
+            f"{address}FashionMNIST.html",
+        ),
     ]

@@ -44,12 +44,24 @@ CIFAR10_5K = Scenario(
 )
 """Real photographs for a CPU: half a minute a training, and every train image is memorised."""
 
+FASHION_2K = Scenario(
+    name="fashion-2k-random10",
+    dataset="FashionMNIST-2k",
+    backbone="test_resnet",
+    recipe=Recipe(epochs=20, lr=0.1, batch=64),
+    forget=RandomFraction(0.1),
+    replicates=10,
+    tuning=0.5,
+)
+"""Real images of 28 px for a CPU: every train image is memorised, one in five is hard to guess."""
+
 SCENARIOS = (
     DIGITS,
     replace(DIGITS, name="digits-random10-forget-only", retain_access=0.0),
     replace(DIGITS, name="digits-random10-held-out", held_out=0.1),
     replace(DIGITS, name="digits-class3", dataset="digits", forget=WholeClass(3)),
     replace(DIGITS, name="digits-half-class3", dataset="digits", forget=ClassFraction(3, 0.5)),
+    FASHION_2K,
     CIFAR10_5K,
     CIFAR10,
     replace(CIFAR10, name="cifar10-random50", forget=RandomFraction(0.5)),
@@ -61,6 +73,7 @@ SCENARIOS = (
 
 SUITES = (
     Suite("digits", (SCENARIOS[0].name, SCENARIOS[1].name)),
+    Suite("fashion-2k", (FASHION_2K.name,)),
     Suite("cifar10-5k", (CIFAR10_5K.name,)),
     Suite("cifar10", (CIFAR10.name, "cifar10-random50", "cifar10-random10-forget-only")),
 )

@@ -118,7 +118,7 @@ def test_torchvisions_files_become_bytes_with_channels_first(name, tmp_path):
 
 
 def test_every_name_of_torchvisions_has_been_tried():
-    assert {*BUILT_IN} == {"digits", "noisy-digits", "CIFAR10-5k", *WRITERS}
+    assert {*BUILT_IN} == {"digits", "noisy-digits", "CIFAR10-5k", "FashionMNIST-2k", *WRITERS}
 
 
 @pytest.mark.parametrize("name", WRITERS)
