@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -26,7 +27,10 @@ def sample_gradients(model: nn.Module, data: Data) -> Iterator[dict[str, Tensor]
     augmentation. The model is left in eval mode and its parameters' ``grad`` untouched.
     """
     model.eval()
-    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    weights = {
+        name: weight.detach().contiguous()  # vmap pools channels_last images one by one
+        for name, weight in model.named_parameters()
+    }
     buffers = dict(model.named_buffers())
 
     def loss(weights: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
@@ -38,8 +42,12 @@ def sample_gradients(model: nn.Module, data: Data) -> Iterator[dict[str, Tensor]
     chunk = max(1, min(CHUNK, CHUNK_NUMBERS // size))
     for start in range(0, len(data), chunk):
         rows = slice(start, start + chunk)
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no rule for vmap
-            yield each(weights, as_float(data.images[rows]), data.labels[rows])
+        # the fused kernels of attention have no rule for vmap; a pooling of channels_last images,
+        # as in a ConvNeXt, has none either: it goes image by image, and says so
+        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            gradients = each(weights, as_float(data.images[rows]), data.labels[rows])
+        yield gradients
 
 
 def diagonal_fisher(model: nn.Module, data: Data) -> dict[str, Tensor]:

@@ -18,8 +18,8 @@ HERE = str(Path(__file__).parent)
 
 COPY = torch.ops.aten.copy_
 SET = torch.ops.aten.set_
+CONVOLUTION = torch.ops.aten.convolution
 BACKWARD = torch.ops.aten.convolution_backward
-"""Torch's own count of it is many times too high where convolutions are grouped."""
 
 
 class Provenance(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -65,7 +65,7 @@ class Provenance(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not self.stranger and not self._is_known(tensor):
                 self.stranger = f"{tuple(tensor.shape)} {tensor.dtype}{_place()}"
         out = func(*args, **named)
-        if packet in flop_registry and packet is not BACKWARD:
+        if packet in flop_registry and not _miscounted(packet, args):
             self.flops += flop_registry[packet](*args, **named, out_val=out)
         if packet is not COPY or _covers(out):
             self.grant(_tensors(out))
@@ -103,6 +103,14 @@ def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
     if tensor.layout is torch.sparse_coo:
         return (tensor._values(),)
     return (tensor,) if tensor.layout is torch.strided else ()
+
+
+def _miscounted(packet: Any, args: tuple[Any, ...]) -> bool:
+    """Whether torch's own count is many times too high: of gradients, and of grouped convolutions.
+
+    ``vmap`` makes a convolution with a weight for each sample a grouped one.
+    """
+    return packet is BACKWARD or (packet is CONVOLUTION and (args[6] or args[8] > 1))
 
 
 def _covers(written: Tensor) -> bool:

@@ -133,8 +133,9 @@ class Ground:
         seeds = range(FIRST_SEED, FIRST_SEED + replicates)
         problem = tuning_scenario(scenario, bench.material(scenario.dataset))
         ground = cls(bench, problem, tuple(Replicate(seed, seed) for seed in seeds), own)
-        ground.do(ground.plan([]))
-        retrained = [standing for standing in ground.standings([]) if standing.method == RETRAIN]
+        plan = ground.plan([])
+        ground.do(plan)
+        retrained = [each for each in ground.standings(plan) if each.method == RETRAIN]
         bench.most_passes = BUDGET * SLACK * retrained[0].passes.mean
         return ground
 
@@ -152,22 +153,22 @@ class Ground:
         work(plan, self.bench, lambda e: failures.append(e) if e.what == FAILED else None, set())
         return failures
 
-    def standings(self, entrants: Iterable[Entrant]) -> tuple[Standing, ...]:
-        """What a page would show of them, all replicates together."""
-        ids = {step.at for step in self.plan(entrants).steps}
+    def standings(self, plan: Plan) -> tuple[Standing, ...]:
+        """What a page would show of the plan's rows, all replicates together."""
+        ids = {step.at for step in plan.steps}
         lines = stored_lines(self.bench.store, lambda _: None, ids)
         return tables(lines)[0].standings
 
     def judge(self, method: Method, config: Any, settings: dict[str, Any]) -> Trial:
         """One trial: the method with these settings on every replicate."""
-        entrant = Entrant(method, config)
-        failures = self.do(self.plan([entrant]))
+        plan = self.plan([Entrant(method, config)])
+        failures = self.do(plan)
         if failures:
             last = failures[0].text.strip().splitlines()[-1]
             over = OverBudgetError.__name__ in last
             spent = self.bench.most_passes * len(self.replicates) if over else 0.0
             return Trial(settings, None, spent, "over the budget" if over else last)
-        row = next(s for s in self.standings([entrant]) if s.method == method.name)
+        row = next(s for s in self.standings(plan) if s.method == method.name)
         passes = row.passes.mean * row.passes.n
         if row.passes.mean > self.bench.most_passes:
             return Trial(settings, None, passes, "over the budget")

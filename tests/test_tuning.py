@@ -72,7 +72,7 @@ def test_a_trial_over_the_budget_has_no_gap_and_costs_no_more_than_the_budget(ca
     assert (over.gap, over.note) == (None, "over the budget")  # 2 of 2 epochs are all of them
     assert over.passes == pytest.approx(ground.bench.most_passes)
     assert within.gap is not None
-    retrained = next(s for s in ground.standings([]) if s.method == "retrain")
+    retrained = next(s for s in ground.standings(ground.plan([])) if s.method == "retrain")
     assert ground.bench.most_passes == pytest.approx(BUDGET * retrained.passes.mean, rel=0.01)
 
 
