@@ -29,6 +29,10 @@ class Labels:
     test: Tensor
 
 
+STORED = "stored"
+"""The phase of a cost in which a method looked at the original's training."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What one model took to make, everything included."""

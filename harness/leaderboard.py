@@ -160,7 +160,7 @@ def _main_table(table: Table) -> str:
     rows: list[list[object]] = [
         [
             standing.rank or NONE,
-            standing.label,
+            standing.label + (" †" if standing.stored else ""),
             gap_of(standing),
             interval(standing.gap),
             *(signed(standing, name) for name in table.components),
@@ -222,6 +222,11 @@ def _reading(table: Table) -> Iterable[str]:
         "with any other hardware's. A pass is the floating-point work of one forward of one image. "
         "In brackets the share of retraining's cost."
     )
+    if any(standing.stored for standing in table.standings):
+        yield (
+            "† uses statistics of the whole train set that were stored when the original was "
+            "trained: a grade of its own, which one who comes later cannot have. Their cost is in."
+        )
     if any(standing.chosen for standing in table.standings):
         yield (
             "Tuned settings were chosen on original models, forget sets and a part of the test set "

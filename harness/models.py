@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from harness.backbones import Design, design_backbone
 from harness.data import Data
 from harness.datasets import channel_statistics, fingerprint, load_dataset
-from harness.evidence import Cost
+from harness.evidence import STORED, Cost
 from harness.isolation import contained
 from harness.passes import FlopCounter, forward_flops
 from harness.seeds import derive, seeded, stream
@@ -179,7 +179,7 @@ class Workshop:
                 return look(model, data)
 
         with seeded(seed, f"{method.name}/stored"), torch.enable_grad():
-            stored, cost = self._costed("stored", make, self.most_passes)
+            stored, cost = self._costed(STORED, make, self.most_passes)
         if not isinstance(stored, Mapping) or not all(map(torch.is_tensor, stored.values())):
             raise MethodError(f"its at_training returned {stored!r:.60}; expected named tensors")
         return stored, cost

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.records import Run, canonical
+from harness.evidence import Estimate
+from harness.records import Measurement, Run, canonical
 
 ReplicateKey = Hashable
 """(seed, forget seed)."""
@@ -70,3 +71,32 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_comparable(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def commonest_hardware(runs: Iterable[Run]) -> str:
+    """The hardware of most runs; seconds of any other are not shown beside its."""
+    return Counter(hardware_of(run) for run in runs).most_common(1)[0][0]
+
+
+def hardware_of(run: Run) -> str:
+    """As a page names it."""
+    facts = run.circumstances
+    threads = f", {facts['threads']} thread(s) a process" if facts["device"] == "cpu" else ""
+    return f"{facts['hardware']} ({facts['device']}{threads})"
+
+
+def values_of(
+    runs: Iterable[Run], measured: Mapping[str, Sequence[Measurement]]
+) -> tuple[dict[str, dict[str, Estimate]], tuple[str, ...]]:
+    """Run → metric → estimate, by each protocol's highest version; and who has earlier ones too."""
+    values: dict[str, dict[str, Estimate]] = {}
+    own = [line for run in runs for line in measured.get(run.run_id, ())]
+    highest: dict[str, int] = {}
+    for line in own:
+        highest[line.protocol] = max(line.version, highest.get(line.protocol, line.version))
+    outdated = {line.protocol for line in own if line.version < highest[line.protocol]}
+    for line in own:
+        if line.version == highest[line.protocol]:
+            named = {f"{line.protocol}.{name}": e for name, e in line.estimates.items()}
+            values.setdefault(line.run_id, {}).update(named)
+    return values, tuple(sorted(outdated))

@@ -58,6 +58,7 @@ FASHION_2K = Scenario(
 SCENARIOS = (
     DIGITS,
     replace(DIGITS, name="digits-random10-forget-only", retain_access=0.0),
+    replace(DIGITS, name="digits-random10-tenth", retain_access=0.1),
     replace(DIGITS, name="digits-random10-held-out", held_out=0.1),
     replace(DIGITS, name="digits-class3", dataset="digits", forget=WholeClass(3)),
     replace(DIGITS, name="digits-half-class3", dataset="digits", forget=ClassFraction(3, 0.5)),

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.evidence import Estimate
+from harness.evidence import STORED, Estimate
 from harness.records import CHANGED, DIVERGED, FINISHED, Line, Measurement, Run, Undefined, merge
-from harness.rows import ReplicateKey, age, labels, problem_of, replicate_of, rows_of
+from harness.rows import (
+    ReplicateKey,
+    age,
+    commonest_hardware,
+    hardware_of,
+    labels,
+    problem_of,
+    replicate_of,
+    rows_of,
+    values_of,
+)
 from harness.specs import ORIGINAL, REFERENCES, RETRAIN
 from harness.statistics import (
     Summary,
@@ -52,6 +62,8 @@ class Standing:
     """Of its runs."""
     changed: int
     """Of its runs, how many returned another architecture."""
+    stored: bool
+    """Whether it uses statistics that were stored when the original was trained."""
     chosen: str
     """How its settings were chosen; empty: its defaults."""
     tuning_share: float | None
@@ -104,9 +116,9 @@ def _table(
     newest = max(runs, key=age)
     rows = rows_of(run for run in runs if problem_of(run) == problem_of(newest))
     kept = tuple(run for row in rows.values() for run in row)
-    values, outdated = _values(kept, measured)
+    values, outdated = values_of(kept, measured)
     components = (*ACCURACIES, newest.scenario["mia"])
-    view = _View(rows, values, components, _hardware(kept))
+    view = _View(rows, values, components, commonest_hardware(kept))
     gaps: dict[str, Mapping[ReplicateKey, float]] = {
         key: gap
         for key, row in rows.items()
@@ -134,23 +146,6 @@ def _table(
         },
         outdated=outdated,
     )
-
-
-def _values(
-    runs: Iterable[Run], measured: Mapping[str, Sequence[Measurement]]
-) -> tuple[dict[str, dict[str, Estimate]], tuple[str, ...]]:
-    """Run → metric → estimate, by each protocol's highest version; and who has earlier ones too."""
-    values: dict[str, dict[str, Estimate]] = {}
-    own = [line for run in runs for line in measured.get(run.run_id, ())]
-    highest: dict[str, int] = {}
-    for line in own:
-        highest[line.protocol] = max(line.version, highest.get(line.protocol, line.version))
-    outdated = {line.protocol for line in own if line.version < highest[line.protocol]}
-    for line in own:
-        if line.version == highest[line.protocol]:
-            named = {f"{line.protocol}.{name}": e for name, e in line.estimates.items()}
-            values.setdefault(line.run_id, {}).update(named)
-    return values, tuple(sorted(outdated))
 
 
 class _View:
@@ -224,10 +219,10 @@ class _View:
         method = row[0].method
         faulty = sum(run.status != FINISHED for run in row)
         gap = self.noise_floor() if method == RETRAIN else self.gaps(row)
-        here = [run for run in row if _hardware_of(run) == self.hardware]
+        here = [run for run in row if hardware_of(run) == self.hardware]
         seconds = [sum(run.cost.seconds.values()) for run in here]
         passes = [run.cost.passes for run in row]
-        retrain_here = [r for r in self._retrained if _hardware_of(r) == self.hardware]
+        retrain_here = [r for r in self._retrained if hardware_of(r) == self.hardware]
         return Standing(
             label=label,
             method=method,
@@ -245,6 +240,7 @@ class _View:
             runs=len(row),
             diverged=sum(run.status == DIVERGED for run in row),
             changed=sum(run.status == CHANGED for run in row),
+            stored=any(STORED in run.cost.seconds for run in row),
             chosen=row[-1].chosen,
             tuning_share=_share(
                 [row[-1].tuning_passes] if row[-1].tuning_passes else [],
@@ -287,14 +283,3 @@ def _share(values: Sequence[float], retrained: Sequence[float]) -> float | None:
     if not values or not retrained or not statistics.fmean(retrained):
         return None
     return statistics.fmean(values) / statistics.fmean(retrained)
-
-
-def _hardware(runs: Iterable[Run]) -> str:
-    """The hardware of most runs; seconds of any other are not shown beside its."""
-    return Counter(_hardware_of(run) for run in runs).most_common(1)[0][0]
-
-
-def _hardware_of(run: Run) -> str:
-    facts = run.circumstances
-    threads = f", {facts['threads']} thread(s) a process" if facts["device"] == "cpu" else ""
-    return f"{facts['hardware']} ({facts['device']}{threads})"

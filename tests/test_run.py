@@ -195,6 +195,16 @@ def test_a_method_that_returns_another_architecture_has_an_unranked_row_that_say
     assert "changed architecture: 2 of 2" in row
 
 
+def test_a_method_with_statistics_stored_at_training_is_marked(unlearn, work):
+    unlearn("run", "ssd", "ssd-stored", "--scenario", "tiny")
+    unlearn("leaderboard")
+
+    page = (work / "leaderboards" / "tiny.md").read_text()
+    assert page.count("| ssd-stored † ") == 1
+    assert "| ssd † " not in page
+    assert "† uses statistics of the whole train set" in page
+
+
 def test_a_method_that_is_not_defined_has_a_row_that_says_why(unlearn, work):
     unlearn("run", "finetune", "unsir", "regun", "--scenario", "tiny")
     unlearn("leaderboard")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
@@ -130,7 +132,7 @@ def _tuned(
 ) -> Iterator[tuple[str, Tuning]]:
     """Each method's tuning, as soon as it is done."""
     apart = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=apart, initializer=_deaf)
+    pool = ProcessPoolExecutor(count, mp_context=apart, initializer=_serve)
     try:
         futures = {
             pool.submit(_tune, name, request, arguments.trials, arguments.replicates): name
@@ -146,9 +148,17 @@ def _tuned(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _deaf() -> None:
-    """The parent decides what Ctrl-C means."""
+def _serve() -> None:
+    """The parent decides what Ctrl-C means, and where it is gone, this process goes too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _tune(name: str, request: Request, trials: int, replicates: int) -> Tuning:
