@@ -5,6 +5,7 @@ Ebrahimpour-Boroojeny, Sundaram, Chandrasekaran, ICML 2025, https://arxiv.org/ab
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,26 @@ import torch
 from torch import nn
 
 from amun_plugin.adversarial import Closest, Pgd, attack
-from harness import Data, Method, Task, as_float, fine_tune, hookimpl, join, require_no_negative
+from harness import (
+    Data,
+    Method,
+    Span,
+    Task,
+    as_float,
+    fine_tune,
+    hookimpl,
+    join,
+    require_no_negative,
+)
+
+PAPER = "https://arxiv.org/abs/2503.00917"
+
+SEARCH: Mapping[str, Span] = {
+    "epochs": Span(1, 4),
+    "lr": Span(5e-3, 0.3, log=True),
+    "closest_steps": Span(4, 10),
+}
+"""What fits a budget of a fifth of retraining; the published search alone is beyond it."""
 
 Mixture = Literal["R+F+A", "R+A", "F+A", "A"]
 
@@ -91,9 +111,8 @@ def examples(task: Task, config: AmunConfig) -> Data:
 @hookimpl
 def unlearning_methods() -> list[Method]:
     """AMUN with the search of least cost, and with that of the authors' code."""
-    configs = {"amun": AmunConfig(), "amun-pgd": AmunConfig(attack="pgd", lr=0.06)}
-    paper = "https://arxiv.org/abs/2503.00917"
+    pgd = AmunConfig(attack="pgd", lr=0.06)
     return [
-        Method(name, amun, config, needs_retain=False, paper=paper)
-        for name, config in configs.items()
+        Method("amun", amun, AmunConfig(), needs_retain=False, paper=PAPER, search=SEARCH),
+        Method("amun-pgd", amun, pgd, needs_retain=False, paper=PAPER),
     ]

@@ -5,11 +5,21 @@ falls linearly to zero, here from batch to batch, in the paper's code from epoch
 are for small tasks; the code takes gamma 5e-4, lr 0.01 and 10 epochs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from harness import Batch, Method, Task, cross_entropy, fine_tune, hookimpl, require_no_negative
+from harness import (
+    Batch,
+    Method,
+    Span,
+    Task,
+    cross_entropy,
+    fine_tune,
+    hookimpl,
+    require_no_negative,
+)
 
 
 @dataclass(frozen=True)
@@ -27,22 +37,32 @@ class L1SparseConfig:
 
 def l1_sparse(task: Task, config: L1SparseConfig) -> nn.Module:
     """The original after ``CE(retain) + gamma_t · ‖weights‖₁``."""
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        penalty = sum(weight.abs().sum() for weight in model.parameters())
-        return cross_entropy(model, batch) + config.gamma * (1 - batch.progress) * penalty
-
     return fine_tune(
         task,
         task.retain,
         epochs=config.epochs,
         lr=config.lr,
-        loss=loss,
+        loss=penalised(config.gamma),
     )
+
+
+def penalised(gamma: float) -> Callable[[nn.Module, Batch], Tensor]:
+    """The cross-entropy with an L1 penalty on all parameters that falls linearly to zero."""
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        penalty = sum(weight.abs().sum() for weight in model.parameters())
+        return cross_entropy(model, batch) + gamma * (1 - batch.progress) * penalty
+
+    return loss
 
 
 @hookimpl
 def unlearning_methods() -> list[Method]:
     """Fine-tuning with a fading L1 penalty."""
     paper = "https://arxiv.org/abs/2304.04934"
-    return [Method("l1-sparse", l1_sparse, L1SparseConfig(), paper=paper)]
+    search = {
+        "epochs": Span(1, 4),
+        "lr": Span(1e-3, 0.5, log=True),
+        "gamma": Span(1e-5, 1e-2, log=True),
+    }
+    return [Method("l1-sparse", l1_sparse, L1SparseConfig(), paper=paper, search=search)]

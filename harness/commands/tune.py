@@ -61,7 +61,9 @@ def execute(arguments: argparse.Namespace) -> int:
     folder = options.folder("--out", arguments.out) / FOLDER
     tunings = read(folder, scenario.name)
     methods = [each.name for each in _searchable(request, catalog)]
-    count = min(_workers(arguments), max(1, len(methods)))
+    if not methods:
+        return 0
+    count = min(_workers(arguments), len(methods))
     request = replace(request, threads=threads(count))
     _prepare(request, catalog, arguments.replicates)  # also tells what is wrong, in one line
     failed = False

@@ -1,0 +1,205 @@
+"""AMUN's variants: examples alone, with a mask, with an L1 penalty, of another model, kept fresh.
+
+Ebrahimpour-Boroojeny, Sundaram, Chandrasekaran, ICML 2025, https://arxiv.org/abs/2503.00917
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from amun_plugin.adversarial import attack
+from amun_plugin.method import PAPER, SEARCH, AmunConfig, mixture
+from baselines.l1_sparse import penalised
+from baselines.salun import restoring, saliency_mask
+from harness import Batch, Method, Span, Task, as_float, fine_tune, hookimpl, join
+
+
+@dataclass(frozen=True)
+class AmunAdversarialConfig(AmunConfig):
+    """AMUN's settings; the adversarial examples are all that is learned, whatever is granted."""
+
+    lr: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mixture_without_retain != "A":
+            raise ValueError("mixture_without_retain is A here; amun learns F+A")
+
+
+def amun_adversarial(task: Task, config: AmunAdversarialConfig) -> nn.Module:
+    """The original, fine-tuned on the adversarial examples alone.
+
+    The authors' code calls *advonly* what is R+A where retain data is granted; that is the mixture
+    of ``amun`` itself.
+    """
+    alone = replace(task, retain=task.retain.select(torch.arange(0)))
+    return fine_tune(task, mixture(alone, config), epochs=config.epochs, lr=config.lr)
+
+
+@dataclass(frozen=True)
+class AmunSalunConfig(AmunConfig):
+    """AMUN's settings, and the mask's."""
+
+    ratio: float = 0.5
+    """Share of the weights that may move."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.ratio <= 1:
+            raise ValueError(f"ratio must be in (0, 1]; got {self.ratio}")
+
+
+def amun_salun(task: Task, config: AmunSalunConfig) -> nn.Module:
+    """AMUN on those weights alone that matter most to the forget set's loss."""
+    mask = saliency_mask(task.model, task.forget, config.ratio, batch=task.scenario.recipe.batch)
+    return fine_tune(
+        task,
+        mixture(task, config),
+        epochs=config.epochs,
+        lr=config.lr if len(task.retain) else config.lr_without_retain,
+        after_step=restoring(task.model, mask),
+    )
+
+
+@dataclass(frozen=True)
+class AmunL1Config(AmunConfig):
+    """AMUN's settings, and the penalty's."""
+
+    gamma: float = 5e-4
+    """The penalty's weight at the start."""
+
+
+def amun_l1(task: Task, config: AmunL1Config) -> nn.Module:
+    """AMUN with l1-sparse's fading penalty; the authors' own schedule compounds by mistake."""
+    return fine_tune(
+        task,
+        mixture(task, config),
+        epochs=config.epochs,
+        lr=config.lr if len(task.retain) else config.lr_without_retain,
+        loss=penalised(config.gamma),
+    )
+
+
+@dataclass(frozen=True)
+class AmunTransferredConfig(AmunConfig):
+    """AMUN's settings, and the other model's."""
+
+    share: float = 0.1
+    """Of the recipe's epochs, for which the other model is trained; at least one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be in (0, 1]; got {self.share}")
+
+
+def amun_transferred(task: Task, config: AmunTransferredConfig) -> nn.Module:
+    """AMUN on examples and labels of another model, trained anew on all that is granted.
+
+    Deviation: the authors take another original model, trained in full; here it is trained for a
+    share of the recipe's epochs, and its cost counts.
+    """
+    recipe = task.scenario.recipe
+    other = fine_tune(
+        task,
+        join(task.retain, task.forget),
+        model=task.untrained(),
+        epochs=max(1, round(config.share * recipe.epochs)),
+        lr=recipe.lr,
+    )
+    return fine_tune(
+        task,
+        mixture(replace(task, model=other), config),
+        epochs=config.epochs,
+        lr=config.lr if len(task.retain) else config.lr_without_retain,
+    )
+
+
+def amun_adaptive(task: Task, config: AmunConfig) -> nn.Module:
+    """AMUN on R+A, or A alone, whose examples are searched anew on the model at hand each epoch.
+
+    The authors' code means to, but from its second epoch takes the first model's examples.
+    """
+    clean = replace(
+        task.forget,
+        images=as_float(task.forget.images),
+        augment=torch.zeros_like(task.forget.augment),
+    )
+    return fine_tune(
+        task,
+        join(task.retain, clean) if len(task.retain) else clean,
+        epochs=config.epochs,
+        lr=config.lr if len(task.retain) else config.lr_without_retain,
+        loss=Refreshed(task, config),
+    )
+
+
+class Refreshed:
+    """The cross-entropy in which each forget image stands for its example of this epoch.
+
+    An image for which there is none in an epoch has no part in its loss.
+    """
+
+    def __init__(self, task: Task, config: AmunConfig) -> None:
+        self._forget, self._config = task.forget, config
+        index = torch.cat([task.retain.index, task.forget.index])
+        self._place = torch.full((int(index.max()) + 1,), -1, device=index.device)
+        self._place[task.forget.index] = torch.arange(len(task.forget), device=index.device)
+        self._epoch = -1
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The mean over the batch's rows that have a part in it."""
+        epoch = int(batch.progress * self._config.epochs + 1e-9)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._search(model)
+        place = self._place[batch.index]
+        mine = place >= 0
+        images = torch.where(mine[:, None, None, None], self._images[place], batch.images)
+        labels = torch.where(mine, self._labels[place], batch.labels)
+        counts = ~mine | self._ok[place]
+        losses = F.cross_entropy(model(images), labels, reduction="none")
+        return (losses * counts).sum() / counts.sum().clamp(min=1)
+
+    def _search(self, model: nn.Module) -> None:
+        images, labels = as_float(self._forget.images), self._forget.labels
+        with torch.autocast(images.device.type, enabled=False):
+            found = attack(model, images, labels, self._config.search())
+        self._images, self._labels, self._ok = found.x, found.label, found.ok
+
+
+@hookimpl
+def unlearning_methods() -> list[Method]:
+    """The five variants."""
+    variants = [
+        Method(
+            "amun-adversarial",
+            amun_adversarial,
+            AmunAdversarialConfig(),
+            search={"epochs": Span(1, 4), "lr": Span(1e-4, 0.1, log=True)},
+        ),
+        Method(
+            "amun-salun",
+            amun_salun,
+            AmunSalunConfig(),
+            search={**SEARCH, "ratio": Span(0.1, 0.9)},
+        ),
+        Method(
+            "amun-l1",
+            amun_l1,
+            AmunL1Config(),
+            search={**SEARCH, "gamma": Span(1e-5, 1e-2, log=True)},
+        ),
+        Method("amun-transferred", amun_transferred, AmunTransferredConfig(), search=SEARCH),
+        Method(
+            "amun-adaptive",
+            amun_adaptive,
+            AmunConfig(),
+            search={**SEARCH, "epochs": Span(1, 2), "closest_steps": Span(3, 6)},
+        ),
+    ]
+    return [replace(each, needs_retain=False, paper=PAPER) for each in variants]

@@ -1,0 +1,120 @@
+"""Boundary Expand: move a forgotten class into a shadow class, and drop that one.
+
+Chen et al., CVPR 2023, https://arxiv.org/abs/2303.11570; for class forgetting. The classifier gets
+one more output, every forget image its label, and after the fine-tuning the output is cut off
+again. Once, before the optimizer is made: AMUN's copy adds one an epoch, which is never trained.
+Deviations: SGD by the scenario's recipe with a one-cycle schedule, and the new output's weights
+are drawn with the spread of the others'. Defaults are the official code's.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from harness import (
+    Method,
+    Span,
+    Task,
+    UserError,
+    WholeClass,
+    fine_tune,
+    hookimpl,
+    require_no_negative,
+)
+
+Head = nn.Linear | nn.Conv2d
+
+
+@dataclass(frozen=True)
+class BoundaryExpandConfig:
+    """Settings of the fine-tuning."""
+
+    epochs: int = 10
+    lr: float = 1e-5
+
+    def __post_init__(self) -> None:
+        require_no_negative(self)
+
+
+def boundary_expand(task: Task, config: BoundaryExpandConfig) -> nn.Module:
+    """The original after ``CE(forget, the shadow class)``, without that class."""
+    classes = _classes(task)
+    name, head = classifier(task.model, classes)
+    wide = widened(head, task.generator)
+    place, _, last = name.rpartition(".")
+    parent = task.model.get_submodule(place)
+    setattr(parent, last, wide)
+    shadow = torch.full_like(task.forget.labels, classes)
+    fine_tune(task, task.forget.relabel(shadow), epochs=config.epochs, lr=config.lr)
+    with torch.no_grad():
+        for ours, theirs in zip(head.parameters(), wide.parameters(), strict=True):
+            ours.copy_(theirs[:classes])
+    setattr(parent, last, head)
+    return task.model.eval()
+
+
+def _classes(task: Task) -> int:
+    task.model.eval()
+    with torch.no_grad():
+        return int(
+            task.model(torch.zeros(1, *task.forget.shape, device=task.forget.device)).shape[1]
+        )
+
+
+def classifier(model: nn.Module, classes: int) -> tuple[str, Head]:
+    """Name and module of the last layer with that many outputs.
+
+    Raises UserError where the network has none that is linear.
+    """
+    heads = [
+        (name, part)
+        for name, part in model.named_modules()
+        if (isinstance(part, nn.Linear) and part.out_features == classes)
+        or (isinstance(part, nn.Conv2d) and part.out_channels == classes and part.groups == 1)
+    ]
+    if not heads:
+        raise UserError(
+            f"boundary-expand: the network has no linear layer of {classes} outputs to widen"
+        )
+    return heads[-1]
+
+
+def widened(head: Head, generator: torch.Generator) -> Head:
+    """A head with one output more, whose weights have the spread of the others'."""
+    weight = head.weight.detach()
+    drawn = torch.randn(1, *weight.shape[1:], generator=generator).to(weight)
+    rows = torch.cat([weight, weight.mean() + weight.std() * drawn])
+    wide: Head
+    if isinstance(head, nn.Linear):
+        wide = nn.Linear(head.in_features, len(rows), bias=head.bias is not None)
+    else:
+        wide = nn.Conv2d(
+            head.in_channels,
+            len(rows),
+            head.kernel_size,  # type: ignore[arg-type]
+            head.stride,  # type: ignore[arg-type]
+            head.padding,  # type: ignore[arg-type]
+            bias=head.bias is not None,
+        )
+    wide.weight = nn.Parameter(rows)
+    if head.bias is not None:
+        bias = head.bias.detach()
+        wide.bias = nn.Parameter(torch.cat([bias, bias.mean()[None]]))
+    return wide
+
+
+@hookimpl
+def unlearning_methods() -> list[Method]:
+    """Boundary Expand, from the forget set and the weights alone."""
+    return [
+        Method(
+            "boundary-expand",
+            boundary_expand,
+            BoundaryExpandConfig(),
+            needs_retain=False,
+            defined_for=frozenset({WholeClass.kind}),
+            paper="https://arxiv.org/abs/2303.11570",
+            search={"epochs": Span(1, 20), "lr": Span(1e-5, 0.05, log=True)},
+        )
+    ]

@@ -1,0 +1,163 @@
+"""AMUN's variants do what their names say, and what the released code does by mistake not."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from amun_plugin import Closest, attack
+from amun_plugin.method import AmunConfig
+from amun_plugin.variants import (
+    AmunAdversarialConfig,
+    AmunL1Config,
+    AmunSalunConfig,
+    AmunTransferredConfig,
+    Refreshed,
+    amun_adaptive,
+    amun_adversarial,
+    amun_l1,
+    amun_salun,
+    amun_transferred,
+)
+from baselines.salun import saliency_mask
+from harness import Batch, Data, RandomFraction, Recipe, Scenario, Task, train
+
+CLASSES = 4
+
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)
+    )
+
+
+@pytest.fixture
+def task():
+    torch.manual_seed(0)
+    images = torch.randint(0, 255, (60, 1, 4, 4), dtype=torch.uint8)
+    data = Data.of(images, torch.arange(60) % CLASSES)
+    model = train(
+        network(), data, epochs=30, lr=0.1, batch=10, generator=torch.Generator().manual_seed(0)
+    )
+    return Task(
+        model=model,
+        retain=data.select(torch.arange(20, 60)),
+        forget=data.select(torch.arange(20)),
+        held_out=data.select(torch.arange(0)),
+        untrained=network,
+        scenario=Scenario("s", "d", "b", Recipe(10, 0.1, batch=10), RandomFraction(0.3)),
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def floats(data):
+    return data.images.float() / 255
+
+
+def weights(model):
+    return torch.cat([w.detach().flatten().clone() for w in model.parameters()])
+
+
+def test_the_adversarial_one_does_not_look_at_the_retain_set(task):
+    other = replace(task, retain=task.retain.relabel((task.retain.labels + 1) % CLASSES))
+    state = {name: value.clone() for name, value in task.model.state_dict().items()}
+    first = weights(amun_adversarial(task, AmunAdversarialConfig()))
+    task.model.load_state_dict(state)
+    task.generator.manual_seed(0)
+
+    second = weights(amun_adversarial(other, AmunAdversarialConfig()))
+
+    assert torch.equal(first, second)
+
+
+def test_masked_weights_do_not_move(task):
+    mask = saliency_mask(task.model, task.forget, 0.3, batch=10)
+    before = {name: w.detach().clone() for name, w in task.model.named_parameters()}
+
+    model = amun_salun(task, AmunSalunConfig(lr=0.2, ratio=0.3))
+
+    for name, weight in model.named_parameters():
+        assert torch.equal(weight[~mask[name]], before[name][~mask[name]])
+    assert not torch.equal(weights(model), torch.cat([w.flatten() for w in before.values()]))
+
+
+def test_the_penalty_shrinks_the_weights(task):
+    state = {name: value.clone() for name, value in task.model.state_dict().items()}
+    norms = []
+    for gamma in (0.0, 0.05):
+        task.model.load_state_dict(state)
+        norms.append(weights(amun_l1(task, AmunL1Config(gamma=gamma))).abs().sum().item())
+
+    assert norms[1] < 0.8 * norms[0]
+
+
+def test_transferred_examples_are_those_of_another_model_trained_here(task, monkeypatch):
+    seen = []
+
+    def spied(model, *rest):
+        seen.append(model)
+        return attack(model, *rest)
+
+    monkeypatch.setattr("amun_plugin.method.attack", spied)
+
+    model = amun_transferred(task, AmunTransferredConfig(share=0.2))
+
+    assert len(seen) == 1
+    assert seen[0] is not model
+    assert int(seen[0][1].num_batches_tracked) == 2 * 6  # 20 % of 10 epochs, 60 images in tens
+
+
+def test_examples_are_searched_anew_on_the_model_of_each_epoch(task, monkeypatch):
+    """The released code goes back to the first model's examples after its first epoch (D1)."""
+    found = []
+
+    def spied(model, *rest):
+        result = attack(model, *rest)
+        again = attack(model, *rest)
+        found.append((result, again, weights(model)))
+        return result
+
+    monkeypatch.setattr("amun_plugin.variants.attack", spied)
+
+    amun_adaptive(task, AmunConfig(epochs=3, lr=0.1))
+
+    assert len(found) == 3
+    for (first, again, before), (second, _, after) in itertools.pairwise(found):
+        assert torch.equal(first.x, again.x)
+        assert not torch.equal(before, after)
+        assert not torch.equal(first.x, second.x)
+
+
+def test_each_forget_row_of_a_batch_becomes_its_example_and_others_stay(task):
+    seen = {}
+
+    class Spy(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, images):
+            if "on" in seen:
+                seen["images"] = images
+            return self.model(images)
+
+    model = Spy(task.model)
+    loss = Refreshed(task, AmunConfig(epochs=2))
+    rows = torch.tensor([3, 25, 7])
+    images = torch.cat([floats(task.forget), floats(task.retain)])[rows]
+    labels = torch.cat([task.forget.labels, task.retain.labels])[rows]
+    batch = Batch(images, labels, rows, 0.0)
+    loss(model, batch)
+    seen["on"] = True
+
+    value, shown = loss(model, batch), seen["images"]
+
+    expected = attack(model, floats(task.forget), task.forget.labels, Closest(steps=10))
+    assert torch.equal(shown[0], expected.x[3])
+    assert torch.equal(shown[1], images[1])
+    assert torch.equal(shown[2], expected.x[7])
+    targets = torch.stack([expected.label[3], labels[1], expected.label[7]])
+    wanted = nn.functional.cross_entropy(task.model(shown), targets)
+    assert value.item() == pytest.approx(wanted.item(), rel=1e-5)

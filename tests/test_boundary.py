@@ -1,0 +1,120 @@
+"""The update rules of the boundary methods, and the known bugs held out."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from baselines.boundary_expand import BoundaryExpandConfig, boundary_expand, classifier, widened
+from baselines.boundary_shrink import BoundaryShrinkConfig, boundary_shrink, neighbour_classes
+from harness import Data, Recipe, Scenario, Task, UserError, WholeClass, join, train
+
+CLASSES = 4
+
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)
+    )
+
+
+@pytest.fixture
+def task():
+    torch.manual_seed(0)
+    images = torch.randint(0, 255, (60, 1, 4, 4), dtype=torch.uint8)
+    data = Data.of(images, torch.arange(60) % CLASSES)
+    return Task(
+        model=network(),
+        retain=data.select(data.labels != 1),
+        forget=data.select(data.labels == 1),
+        held_out=data.select(torch.arange(0)),
+        untrained=network,
+        scenario=Scenario("s", "d", "b", Recipe(10, 0.1, batch=10), WholeClass(1)),
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def test_the_neighbour_is_one_signed_step_up_the_loss_inside_the_box(task):
+    found = neighbour_classes(task.model, task.forget, 0.1, batch=4)
+
+    expected = []
+    for image, label in zip(task.forget.images, task.forget.labels, strict=True):
+        x = (image[None] / 255).requires_grad_()
+        F.cross_entropy(task.model.eval()(x), label[None]).backward()
+        neighbour = (x + 0.1 * x.grad.sign()).clamp(0, 1)
+        expected.append(task.model(neighbour).argmax().item())
+    assert found.tolist() == expected
+    assert any(found != task.forget.labels)
+
+
+def test_the_classes_are_the_originals_throughout(task):
+    """AMUN's copy asks the model at hand, anew in each epoch."""
+    original = copy.deepcopy(task.model)
+    wanted = neighbour_classes(original, task.forget, 0.1, batch=10)
+
+    model = boundary_shrink(task, BoundaryShrinkConfig(epochs=60, lr=0.2))
+
+    assert torch.equal(model(task.forget.images / 255).argmax(1), wanted)
+
+
+def test_the_shadow_class_takes_the_forget_set_and_goes(task):
+    everything = join(task.retain, task.forget)
+    train(task.model, everything, epochs=30, lr=0.1, batch=10, generator=task.generator)
+    head, names = task.model[4], list(task.model.state_dict())
+    before = loss(task.model, task.forget)
+
+    model = boundary_expand(task, BoundaryExpandConfig(epochs=10, lr=0.1))
+
+    assert model[4] is head
+    assert list(model.state_dict()) == names
+    assert model(task.forget.images / 255).shape[1] == CLASSES
+    assert loss(model, task.forget) > before + 0.5
+
+
+def test_one_class_is_added_once_and_the_optimizer_trains_it(task, monkeypatch):
+    """AMUN's copy adds one an epoch, and hands none to the optimizer."""
+    made = []
+
+    def spied(head, generator):
+        made.append(widened(head, generator))
+        made.append(made[-1].weight.detach().clone())
+        return made[-2]
+
+    monkeypatch.setattr("baselines.boundary_expand.widened", spied)
+
+    boundary_expand(task, BoundaryExpandConfig(epochs=3, lr=0.1))
+
+    assert len(made) == 2
+    assert made[0].weight.shape == (CLASSES + 1, 96)
+    assert not torch.equal(made[0].weight[-1], made[1][-1])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["linear", "convolution"])
+def test_a_wider_head_says_the_same_of_the_old_classes(kind, bias):
+    torch.manual_seed(0)
+    head = nn.Linear(5, 3, bias=bias) if kind == "linear" else nn.Conv2d(5, 3, 1, bias=bias)
+    inputs = torch.rand(2, 5) if kind == "linear" else torch.rand(2, 5, 1, 1)
+
+    wide = widened(head, torch.Generator().manual_seed(0))
+
+    assert torch.allclose(wide(inputs)[:, :3], head(inputs))
+    assert wide(inputs).shape[1] == 4
+
+
+def test_a_network_without_a_linear_head_is_told(task):
+    with pytest.raises(UserError, match="no linear layer of 4 outputs"):
+        classifier(nn.Sequential(nn.Flatten(), nn.Linear(16, 7)), 4)
+
+
+def loss(model, data):
+    with torch.no_grad():
+        return F.cross_entropy(model.eval()(data.images / 255), data.labels).item()
+
+
+def test_a_step_of_nothing_keeps_the_models_own_answer(task):
+    near = neighbour_classes(task.model, task.forget, 0.0, batch=10)
+
+    assert torch.equal(near, task.model.eval()(task.forget.images / 255).argmax(1))
