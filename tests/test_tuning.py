@@ -193,7 +193,7 @@ def test_the_verb_writes_the_file_that_run_uses_and_the_page_names(unlearn, work
     assert "(tuned, 3 trials)" in out
     assert len(chosen.trials) == 3
     assert page.count("tuned, 3 trials") == 1
-    assert "paper's defaults" in page
+    assert "| defaults " in page
     assert f"`lr={chosen.best.settings['lr']}`" in page
 
 
