@@ -1,6 +1,10 @@
 """Tuning: equal trials within a budget, on models and images that no page reports."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -195,6 +199,27 @@ def test_the_verb_writes_the_file_that_run_uses_and_the_page_names(unlearn, work
     assert page.count("tuned, 3 trials") == 1
     assert "| defaults " in page
     assert f"`lr={chosen.best.settings['lr']}`" in page
+
+
+def test_ctrl_c_stops_a_tuning_at_once_and_the_same_command_goes_on(work):
+    command = [sys.executable, "-m", "harness.cli", "tune", "finetune", "--scenario", "tiny-long"]
+    command += ["-p", "tiny_plugin.py", "--device", "cpu", "--workers", "1", "--trials"]
+    started = subprocess.Popen([*command, "1000"], stderr=subprocess.PIPE, text=True)
+    studies = work / "runs" / "tuning" / "studies"
+    while not any(
+        b'"params"' in p.read_bytes() or b"trial" in p.read_bytes() for p in studies.glob("*.log")
+    ):
+        assert started.poll() is None
+        time.sleep(0.05)
+
+    started.send_signal(signal.SIGINT)
+    _, err = started.communicate(timeout=60)
+    again = subprocess.run([*command, "2"], capture_output=True, text=True, check=False)
+
+    assert started.returncode == 130
+    assert err.endswith("unlearn: stopped; the same command goes on where this one was\n")
+    assert again.returncode == 0, again.stderr
+    assert "(tuned, 2 trials)" in again.stdout
 
 
 def test_defaults_can_be_had_where_tuned_settings_are_there(unlearn, work):
