@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from harness.errors import UserError
@@ -29,7 +29,7 @@ from harness.store import CorruptionError, Store
 def stored_lines(
     store: Store,
     report: Callable[[str], None],
-    steps: Container[tuple[str, str]] | None = None,
+    steps: Collection[tuple[str, str]] | None = None,
 ) -> list[Line]:
     """The lines of a store's finished runs, or of these steps of it.
 
@@ -37,8 +37,9 @@ def stored_lines(
     """
     found: list[Line] = []
     for kind, read in ((RUN, run_of), (MEASUREMENT, measurement_of), (UNDEFINED, undefined_of)):
-        for key in store.keys(kind):
-            if steps is not None and (kind, key) not in steps:
+        keys = store.keys(kind) if steps is None else [key for of, key in steps if of == kind]
+        for key in keys:
+            if not store.has(kind, key):
                 continue
             try:
                 found.append(read(store.read(kind, key).facts["line"]))
@@ -76,10 +77,11 @@ def files(lines: Iterable[Line]) -> dict[str, str]:
     """Every file of a leaderboard folder: its records and its pages, by relative path."""
     lines = list(lines)
     name_of = {line.run_id: line.scenario["name"] for line in lines if isinstance(line, Run)}
+    scenarios = {*name_of.values()}
     by_scenario: dict[str, list[str]] = defaultdict(list)
     for line in merge(lines):
         name = line.scenario if isinstance(line, Undefined) else name_of.get(line.run_id)
-        if name in name_of.values():
+        if name in scenarios:
             by_scenario[str(name)].append(write_line(line))
     records = {
         f"records/{name}.jsonl": "".join(f"{text}\n" for text in texts)

@@ -30,6 +30,8 @@ class Bench:
 
     def __init__(self, store: Store, catalog: Catalog, data: Path, device: torch.device) -> None:
         self.store = store
+        self.most_passes = math.inf
+        """A method that takes more is stopped."""
         self._catalog = catalog
         self._data = data.absolute()  # a plugin may change the working directory
         self._device = device
@@ -79,7 +81,12 @@ class Bench:
             method = self._catalog.methods[row.method]
             try:
                 weights, cost = workshop.unlearned(
-                    method, row.config, original, self._split(row), model_seed(row.replicate)
+                    method,
+                    row.config,
+                    original,
+                    self._split(row),
+                    model_seed(row.replicate),
+                    most_passes=self.most_passes,
                 )
             except ChangedError as error:
                 weights, cost, changed = {}, error.cost, str(error)

@@ -74,8 +74,6 @@ class Workshop:
     scenario: Scenario
     material: Material
     catalog: Catalog
-    most_passes: float = math.inf
-    """A method that takes more is stopped."""
 
     @cached_property
     def design(self) -> Design:
@@ -109,14 +107,21 @@ class Workshop:
         return model.state_dict(), cost
 
     def unlearned(
-        self, method: Method, config: Any, original: Mapping[str, Tensor], split: Split, seed: int
+        self,
+        method: Method,
+        config: Any,
+        original: Mapping[str, Tensor],
+        split: Split,
+        seed: int,
+        *,
+        most_passes: float = math.inf,
     ) -> tuple[dict[str, Tensor], Cost]:
         """The weights that a method makes of the original's; it can change nothing but its task.
 
         Raises MethodError where it returns no model, ChangedError where it returns one of another
-        architecture, and OverBudgetError where it takes too many passes.
+        architecture, and OverBudgetError where it takes more passes than granted.
         """
-        stored, before = self._stored(method, original, split, seed)
+        stored, before = self._stored(method, original, split, seed, most_passes)
         task = replace(self._task(original, split, seed, purpose=method.name), stored=stored)
         kinds = {name: type(part) for name, part in task.model.named_modules()}
         own = copy.deepcopy(config)  # frozen is a promise: the record must say what was asked
@@ -126,7 +131,7 @@ class Workshop:
                 return method.unlearn(task, own)
 
         with seeded(seed, f"{method.name}/global"), torch.enable_grad():
-            model, cost = self._costed("unlearn", make, self.most_passes - before.passes)
+            model, cost = self._costed("unlearn", make, most_passes - before.passes)
         if not isinstance(model, nn.Module):
             raise MethodError(f"it returned {model!r}; expected the unlearned model, an nn.Module")
         cost, change = added(before, cost), changed_architecture(model, kinds, original)
@@ -165,7 +170,12 @@ class Workshop:
         )
 
     def _stored(
-        self, method: Method, original: Mapping[str, Tensor], split: Split, seed: int
+        self,
+        method: Method,
+        original: Mapping[str, Tensor],
+        split: Split,
+        seed: int,
+        most_passes: float,
     ) -> tuple[Mapping[str, Tensor], Cost]:
         """What the method keeps of the original's training, before anyone asks to forget."""
         look = method.at_training
@@ -179,7 +189,7 @@ class Workshop:
                 return look(model, data)
 
         with seeded(seed, f"{method.name}/stored"), torch.enable_grad():
-            stored, cost = self._costed(STORED, make, self.most_passes)
+            stored, cost = self._costed(STORED, make, most_passes)
         if not isinstance(stored, Mapping) or not all(map(torch.is_tensor, stored.values())):
             raise MethodError(f"its at_training returned {stored!r:.60}; expected named tensors")
         return stored, cost

@@ -91,13 +91,13 @@ def make_plan(
     steps: dict[tuple[str, str], Step] = {}
     undefined: dict[tuple[str, str], str] = {}
     for scenario, replicates, entrants in problems:
-        defined = []
+        defined: list[tuple[Entrant, str]] = []
         for entrant in entrants:
             reason = entrant.method.undefined_because(scenario)
             if reason:
                 undefined[scenario.name, entrant.method.name] = reason
             else:
-                defined.append(entrant)
+                defined.append((entrant, source_hash(entrant.method.unlearn)))
         problem = _Problem(scenario, fingerprints[scenario.dataset], _backbone(scenario, catalog))
         for replicate in replicates:
             for step in problem.steps(replicate, defined, catalog.protocols.values()):
@@ -117,18 +117,19 @@ class _Problem:
     def steps(
         self,
         replicate: Replicate,
-        entrants: Iterable[Entrant],
+        entrants: Iterable[tuple[Entrant, str]],
         protocols: Iterable[Protocol],
     ) -> Iterable[Step]:
+        """Those of one replicate; each entrant comes with the hash of its method's source."""
         original = self._row(replicate, ORIGINAL)
         rows = {(MODEL, self.original(replicate)): original}
         for draw in range(RETRAIN_DRAWS):
             rows[MODEL, self.retrained(replicate, draw)] = self._row(replicate, RETRAIN, draw=draw)
-        for entrant in entrants:
+        for entrant, source in entrants:
             row = replace(
                 self._row(replicate, entrant.method.name),
                 config=entrant.config,
-                source=source_hash(entrant.method.unlearn),
+                source=source,
                 chosen=entrant.chosen,
                 tuning_passes=entrant.tuning_passes,
             )

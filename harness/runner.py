@@ -10,16 +10,18 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from harness.archive import stored_lines
 from harness.bench import Bench
 from harness.errors import UserError
 from harness.plan import MODEL, RUN, Plan, Step
+from harness.records import Run
 from harness.request import Request
-from harness.store import CorruptionError
+from harness.rows import age
 from harness.worker import BROKEN, DONE, FAILED, STARTED, STOPPED, Event, Report, work
 
 
@@ -40,8 +42,8 @@ class Outcome:
 def missing(plan: Plan, bench: Bench, report: Report, *, dry: bool = False) -> Plan:
     """The part of the plan that the store lacks; broken results are reported.
 
-    Unless ``dry``, they are thrown away, too. A run that a run of another source of its method has
-    superseded is recorded anew, so that a page shows the source that was asked for last.
+    Unless ``dry``, they are thrown away, too. A run that was superseded is recorded
+    anew, so that a page shows the source that was asked for last.
     """
     steps = []
     again = superseded(plan, bench)
@@ -59,23 +61,28 @@ def missing(plan: Plan, bench: Bench, report: Report, *, dry: bool = False) -> P
 
 
 def superseded(plan: Plan, bench: Bench) -> set[tuple[str, str]]:
-    """The recorded runs of the plan that are older than one of another source of their method."""
-    newest: dict[tuple[str, str, str], str] = {}
-    lines = {}
-    for key in bench.store.keys(RUN):
-        with contextlib.suppress(CorruptionError):
-            line = lines[key] = bench.store.read(RUN, key).facts["line"]
-            own = line["scenario"]["name"], line["method"], line["source"]
-            newest[own] = max(newest.get(own, ""), line["circumstances"]["finished"])
+    """The plan's recorded runs that a page would not show as they are asked for now.
+
+    They are older than a run of another source of their method, or say that their settings were
+    chosen in another way.
+    """
+    recorded = {(RUN, key) for key in bench.store.keys(RUN)}
+    lines = stored_lines(bench.store, lambda _: None, recorded)
+    runs = {line.run_id: line for line in lines if isinstance(line, Run)}
+    newest: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for run in sorted(runs.values(), key=age):
+        newest[run.scenario["name"], run.method][run.source] = run.circumstances["finished"]
     found = set()
     for step in plan.steps:
-        if step.kind == RUN and step.key in lines:
-            mine = lines[step.key]["circumstances"]["finished"]
-            at = step.row.scenario.name, step.row.method
-            others = (when for own, when in newest.items() if own[:2] == at)
-            latest = newest[(*at, step.row.source)]
-            chosen = lines[step.key].get("chosen", "")
-            if chosen != step.row.chosen or any(w > mine for w in others if w != latest):
+        if step.kind == RUN and step.key in runs:
+            mine = runs[step.key]
+            rivals = newest[mine.scenario["name"], mine.method].items()
+            older = any(
+                when > mine.circumstances["finished"]
+                for source, when in rivals
+                if source != mine.source
+            )
+            if older or mine.chosen != step.row.chosen:
                 found.add(step.at)
     return found
 

@@ -116,6 +116,7 @@ def _table(
     newest = max(runs, key=age)
     rows = rows_of(run for run in runs if problem_of(run) == problem_of(newest))
     kept = tuple(run for row in rows.values() for run in row)
+    present = {run.method for run in kept}
     values, outdated = values_of(kept, measured)
     components = (*ACCURACIES, newest.scenario["mia"])
     view = _View(rows, values, components, commonest_hardware(kept))
@@ -139,11 +140,7 @@ def _table(
         hardware=view.hardware,
         runs=kept,
         left_out=len(runs) - len(kept),
-        undefined={
-            method: reason
-            for method, reason in undefined.items()
-            if method not in {run.method for run in kept}
-        },
+        undefined={name: why for name, why in undefined.items() if name not in present},
         outdated=outdated,
     )
 

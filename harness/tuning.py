@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from harness.archive import stored_lines
 from harness.bench import Bench
 from harness.errors import UserError
 from harness.forgetting import ClassFraction, ForgetRule, GivenRows, RandomFraction, WholeClass
-from harness.models import Material, Workshop
+from harness.models import Material
 from harness.passes import OverBudgetError
 from harness.plan import Entrant, Plan, make_plan
 from harness.records import DIVERGED, identity
@@ -67,7 +66,7 @@ def _other(rule: ForgetRule, material: Material) -> ForgetRule:
 
 
 class TuningBench(Bench):
-    """A bench that sees the tuning part of a test set alone, and stops what costs too much."""
+    """A bench that sees the tuning part of a test set alone."""
 
     def __init__(
         self, store: Store, catalog: Catalog, data: Path, device: torch.device, share: float
@@ -75,7 +74,6 @@ class TuningBench(Bench):
         super().__init__(store, catalog, data, device)
         self.share = share
         self._halves: dict[str, Material] = {}
-        self.most_passes = math.inf
 
     def material(self, dataset: str) -> Material:
         """The data set with the tuning part of its test set in place of the whole."""
@@ -84,10 +82,6 @@ class TuningBench(Bench):
             rows = tuning_rows(self.share, whole.test.labels.cpu())
             self._halves[dataset] = replace(whole, test=whole.test.select(rows))
         return self._halves[dataset]
-
-    def workshop(self, scenario: Scenario) -> Workshop:
-        """Where the scenario's models are made, within the budget."""
-        return replace(super().workshop(scenario), most_passes=self.most_passes)
 
 
 @dataclass(frozen=True, eq=False)
