@@ -223,20 +223,18 @@ def changed_architecture(
     model: nn.Module, kinds: Mapping[str, type[nn.Module]], original: Mapping[str, Tensor]
 ) -> str:
     """What of a model is not as it was in the original, beside weights; empty where all is."""
+    kind = type(model)
+    if kind is not kinds[""]:
+        return f"it returned a {kind.__name__}; expected the original's {kinds[''].__name__}"
     found = {name: type(part) for name, part in model.named_modules()}
     if found != kinds:
-        odd = sorted(name for name in {*found, *kinds} if found.get(name) != kinds.get(name))
-        what = (
-            f"its {odd[0]} is a {found.get(odd[0], type(None)).__name__}"
-            if odd[0]
-            else (f"it returned a {type(model).__name__}")
-        )
-        return f"{what}; expected the original's {kinds.get(odd[0], type(None)).__name__}"
+        odd = sorted(name for name, _ in found.items() ^ kinds.items())
+        return f"it changed the architecture, first in {odd[0]}"
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     expected = {name: value.shape for name, value in original.items()}
     if shapes != expected:
-        odd = sorted({name for name, _ in set(shapes.items()) ^ set(expected.items())})[:3]
-        return f"its state dict differs from the original's, first in {odd}"
+        odd = sorted(name for name, _ in shapes.items() ^ expected.items())
+        return f"its state dict differs from the original's, first in {odd[0]}"
     for name, part in model.named_modules():
         if any(hooks for key, hooks in vars(part).items() if key.endswith("_hooks")):
             return f"it left a hook on {name or 'the model'}"

@@ -193,7 +193,9 @@ def _unlearned(
     def watched(task: Task, config: Any) -> nn.Module:
         given = [*_data(task)]
         before = {name: tensor.clone() for name, tensor in given}
-        scenario, settings, shape = canonical(task.scenario), canonical(config), _Shape.of(task)
+        scenario, settings = canonical(task.scenario), canonical(config)
+        kinds: set[Any] = {type(part) for part in task.model.modules()}
+        forwards = {kind: kind.forward for kind in kinds}
         watch.grant([*(tensor for _, tensor in given), *tensors_of(task.model)])
         with watch if watching else contextlib.nullcontext():
             model = method.unlearn(dataclasses.replace(task, untrained=_known(task, watch)), config)
@@ -201,8 +203,8 @@ def _unlearned(
         assert canonical(task.scenario) == scenario, f"{where}: it changed the scenario"
         changed = [name for name, tensor in given if not torch.equal(tensor, before[name])]
         assert not changed, f"{where}: it changed the data it was given: {changed}"
-        if isinstance(model, nn.Module):
-            shape.check(model, where)
+        for kind, forward in forwards.items():  # of this one model the harness sees it itself
+            assert kind.forward is forward, f"{where}: it replaced forward of {kind.__name__}"
         return model
 
     spy = dataclasses.replace(method, unlearn=watched)
@@ -241,32 +243,3 @@ def _data(task: Task) -> Iterator[tuple[str, Tensor]]:
         for column in ("images", "labels", "index", "augment"):
             yield f"{name}.{column}", getattr(data, column)
     yield from ((f"stored[{name!r}]", tensor) for name, tensor in task.stored.items())
-
-
-class _Shape(NamedTuple):
-    """All of the original model but its weights: nothing else of a model is kept."""
-
-    kind: type[nn.Module]
-    parts: Mapping[str, type[nn.Module]]
-    forwards: Mapping[type[nn.Module], Any]
-
-    @classmethod
-    def of(cls, task: Task) -> _Shape:
-        parts = {name: type(part) for name, part in task.model.named_modules()}
-        return cls(type(task.model), parts, {kind: kind.forward for kind in parts.values()})
-
-    def check(self, model: nn.Module, where: str) -> None:
-        kind = type(model)
-        assert kind is self.kind, (
-            f"{where}: it returned a {kind.__name__}; expected the original's {self.kind.__name__}"
-        )
-        found = {name: type(part) for name, part in model.named_modules()}
-        odd = sorted(name for name, _ in self.parts.items() ^ found.items())
-        assert not odd, f"{where}: it changed the architecture, first in {odd[0]}"
-        for kind, forward in self.forwards.items():
-            assert kind.forward is forward, f"{where}: it replaced forward of {kind.__name__}"
-        for name, part in model.named_modules():
-            place = name or "the model"
-            hooks = [hook for key, hook in vars(part).items() if key.endswith("_hooks")]
-            assert not any(hooks), f"{where}: it left a hook on {place}"
-            assert "forward" not in vars(part), f"{where}: it replaced forward of {place}"
