@@ -18,7 +18,7 @@ from harness.errors import UserError, unknown
 from harness.plan import Entrant
 from harness.plugins import find
 from harness.specs import REFERENCES, Catalog, Method, Replicate, Scenario
-from harness.tuned import Tuning, read
+from harness.tuned import FOLDER, Tuning, read
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Request:
     dataset: str = ""
     settings: tuple[str, ...] = ()
     """``method.field=value``."""
-    tuned: str = "leaderboards/tuned"
+    tuned: str = f"leaderboards/{FOLDER}"
     """The folder of tuned settings; empty: run with the methods' defaults."""
     plugins: tuple[str, ...] = ()
     device: str = "cpu"

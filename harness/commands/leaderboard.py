@@ -20,9 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail where a file would change"
     )
-    parser.add_argument(
-        "--out", default="leaderboards", metavar="DIR", help="default: leaderboards"
-    )
+    options.add_out(parser)
     options.add_store(parser)
 
 

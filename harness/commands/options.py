@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -43,6 +44,26 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", default="data", metavar="DIR", help="torchvision's data folder (default: data)"
     )
+
+
+def add_derivation(parser: argparse.ArgumentParser) -> None:
+    """``--backbone`` and ``--dataset``."""
+    parser.add_argument("--backbone", default="", metavar="NAME", help="any model of timm")
+    parser.add_argument("--dataset", default="", metavar="NAME", help="or folder:PATH")
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """``--out``."""
+    parser.add_argument(
+        "--out", default="leaderboards", metavar="DIR", help="default: leaderboards"
+    )
+
+
+def workers(arguments: argparse.Namespace) -> int:
+    """What ``--workers`` says; else one process a core on the CPU, and one on a GPU."""
+    if arguments.workers is not None:
+        return int(arguments.workers)
+    return _cores() if device(arguments.device) == "cpu" else 1
 
 
 def device(name: str) -> str:
@@ -92,3 +113,16 @@ def whole(least: int, most: int) -> type[int]:
         return value
 
     return convert  # type: ignore[return-value]
+
+
+def threads(processes: int) -> int:
+    """For each process; what OMP_NUM_THREADS says counts, since two busy threads a core crawl."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) else max(1, _cores() // max(1, processes))
+
+
+def _cores() -> int:
+    try:
+        return min(len(os.sched_getaffinity(0)), 16)
+    except AttributeError:  # not on Linux
+        return min(os.cpu_count() or 1, 16)

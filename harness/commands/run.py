@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 from collections import Counter
 
@@ -38,8 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FIRST",
         help="of the first replicate",
     )
-    parser.add_argument("--backbone", default="", metavar="NAME", help="any model of timm")
-    parser.add_argument("--dataset", default="", metavar="NAME", help="or folder:PATH")
+    options.add_derivation(parser)
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="METHOD.FIELD=VALUE"
     )
@@ -67,9 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the plan; 1 where a method or a process failed."""
     catalog = options.catalog(arguments.plugins)
-    workers = arguments.workers
-    if workers is None:
-        workers = cores() if options.device(arguments.device) == "cpu" else 1
+    workers = options.workers(arguments)
     request = _request(arguments, workers)
     bench, plan = prepare(request, catalog)
     for method in arguments.again:
@@ -107,7 +103,7 @@ def _request(arguments: argparse.Namespace, workers: int) -> Request:
         device=options.device(arguments.device),
         store=arguments.store,
         data=str(options.folder("--data", arguments.data)),
-        threads=threads(workers),
+        threads=options.threads(workers),
     )
 
 
@@ -159,17 +155,3 @@ def conclude(outcome: Outcome) -> int:
     if outcome.left and not outcome.failures:
         print(f"unlearn: {outcome.left} results are still missing", file=sys.stderr)
     return 1 if outcome.failures or outcome.left else 0
-
-
-def threads(workers: int) -> int:
-    """For each process; what OMP_NUM_THREADS says counts, since two busy threads a core crawl."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) else max(1, cores() // max(1, workers))
-
-
-def cores() -> int:
-    """Those that this process may use, 16 at most."""
-    try:
-        return min(len(os.sched_getaffinity(0)), 16)
-    except AttributeError:  # not on Linux
-        return min(os.cpu_count() or 1, 16)

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 
 from harness.commands import options
-from harness.commands.run import cores, threads
 from harness.plugins import load_catalog
 from harness.request import Request, wanted_methods, wanted_scenarios
 from harness.specs import Catalog, Method
@@ -40,14 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="original models that each trial is judged on (default: 1)",
     )
-    parser.add_argument("--backbone", default="", metavar="NAME", help="any model of timm")
-    parser.add_argument("--dataset", default="", metavar="NAME", help="or folder:PATH")
+    options.add_derivation(parser)
     parser.add_argument(
         "--workers", type=options.whole(1, 256), default=None, metavar="N", help="processes"
     )
-    parser.add_argument(
-        "--out", default="leaderboards", metavar="DIR", help="default: leaderboards"
-    )
+    options.add_out(parser)
     options.add_device(parser)
     options.add_store(parser)
     options.add_plugins(parser)
@@ -63,8 +59,8 @@ def execute(arguments: argparse.Namespace) -> int:
     methods = [each.name for each in _searchable(request, catalog)]
     if not methods:
         return 0
-    count = min(_workers(arguments), len(methods))
-    request = replace(request, threads=threads(count))
+    count = min(options.workers(arguments), len(methods))
+    request = replace(request, threads=options.threads(count))
     _prepare(request, catalog, arguments.replicates)  # also tells what is wrong, in one line
     failed = False
     for name, tuning in _tuned(methods, request, arguments, count):
@@ -94,12 +90,6 @@ def _request(arguments: argparse.Namespace) -> Request:
         store=arguments.store,
         data=str(options.folder("--data", arguments.data)),
     )
-
-
-def _workers(arguments: argparse.Namespace) -> int:
-    if arguments.workers is not None:
-        return int(arguments.workers)
-    return cores() if options.device(arguments.device) == "cpu" else 1
 
 
 def _searchable(request: Request, catalog: Catalog) -> Iterator[Method]:
