@@ -65,6 +65,10 @@ class AmunConfig:
         Closest(steps=self.closest_steps)
         require_no_negative(self)
 
+    def rate(self, task: Task) -> float:
+        """The learning rate for what the task grants."""
+        return self.lr if len(task.retain) else self.lr_without_retain
+
     def search(self) -> Pgd | Closest:
         """The settings of the search that ``attack`` names."""
         if self.attack == "closest":
@@ -84,7 +88,7 @@ def amun(task: Task, config: AmunConfig) -> nn.Module:
         task,
         mixture(task, config),
         epochs=config.epochs,
-        lr=config.lr if len(task.retain) else config.lr_without_retain,
+        lr=config.rate(task),
     )
 
 

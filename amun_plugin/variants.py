@@ -60,7 +60,7 @@ def amun_salun(task: Task, config: AmunSalunConfig) -> nn.Module:
         task,
         mixture(task, config),
         epochs=config.epochs,
-        lr=config.lr if len(task.retain) else config.lr_without_retain,
+        lr=config.rate(task),
         after_step=restoring(task.model, mask),
     )
 
@@ -79,7 +79,7 @@ def amun_l1(task: Task, config: AmunL1Config) -> nn.Module:
         task,
         mixture(task, config),
         epochs=config.epochs,
-        lr=config.lr if len(task.retain) else config.lr_without_retain,
+        lr=config.rate(task),
         loss=penalised(config.gamma),
     )
 
@@ -115,7 +115,7 @@ def amun_transferred(task: Task, config: AmunTransferredConfig) -> nn.Module:
         task,
         mixture(replace(task, model=other), config),
         epochs=config.epochs,
-        lr=config.lr if len(task.retain) else config.lr_without_retain,
+        lr=config.rate(task),
     )
 
 
@@ -133,7 +133,7 @@ def amun_adaptive(task: Task, config: AmunConfig) -> nn.Module:
         task,
         join(task.retain, clean) if len(task.retain) else clean,
         epochs=config.epochs,
-        lr=config.lr if len(task.retain) else config.lr_without_retain,
+        lr=config.rate(task),
         loss=Refreshed(task, config),
     )
 

@@ -20,15 +20,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from baselines.gradients import summed_gradients
 from harness import (
     Data,
     Method,
     Span,
     Task,
     UserError,
-    batches,
     fine_tune,
     hookimpl,
     require_no_negative,
@@ -95,14 +94,7 @@ def idle_weights(task: Task, kernels: Mapping[str, Tensor], rate: float) -> dict
 
 
 def _mean_gradients(model: nn.Module, weights: list[Tensor], data: Data, size: int) -> list[Tensor]:
-    model.eval()
-    total = [torch.zeros_like(weight) for weight in weights]
-    order = torch.Generator().manual_seed(0)  # a sum: the order does not matter
-    for part in batches(data, batch=size, generator=order):
-        loss = F.cross_entropy(model(part.images), part.labels, reduction="sum")
-        gradients = torch.autograd.grad(loss, weights)
-        total = [value + gradient for value, gradient in zip(total, gradients, strict=True)]
-    return [value / len(data) for value in total]
+    return [value / len(data) for value in summed_gradients(model, weights, data, batch=size)]
 
 
 @torch.no_grad()

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from baselines.gradients import summed_gradients
 from baselines.random_labels import relabelling
 from harness import (
     Data,
     Method,
     Span,
     Task,
-    batches,
     fine_tune,
     hookimpl,
     join,
@@ -60,15 +59,9 @@ def salun(task: Task, config: SalunConfig) -> nn.Module:
 
 def saliency_mask(model: nn.Module, forget: Data, ratio: float, *, batch: int) -> dict[str, Tensor]:
     """Parameter → bool of its shape: the share of all weights with the largest |∇CE(forget)|."""
-    model.eval()
     weights = dict(model.named_parameters())
-    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    order = torch.Generator().manual_seed(0)  # a sum: the order does not matter
-    for part in batches(forget, batch=batch, generator=order):
-        loss = F.cross_entropy(model(part.images), part.labels, reduction="sum")
-        gradients = torch.autograd.grad(loss, list(weights.values()))
-        for name, gradient in zip(weights, gradients, strict=True):
-            total[name] += gradient
+    summed = summed_gradients(model, list(weights.values()), forget, batch=batch)
+    total = dict(zip(weights, summed, strict=True))
     size = torch.cat([gradient.abs().flatten() for gradient in total.values()])
     kept = max(1, round(ratio * len(size)))
     threshold = size.kthvalue(len(size) - kept + 1).values

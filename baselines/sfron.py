@@ -16,7 +16,7 @@ BatchNorm's statistics see both sets.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -24,13 +24,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.fisher import diagonal_fisher
+from baselines.neggrad_plus import endless
 from harness import (
     Batch,
-    Data,
     Method,
     Span,
     Task,
-    batches,
     cross_entropy,
     fine_tune,
     hookimpl,
@@ -83,7 +82,7 @@ def salient(
 def _remembering(
     task: Task, config: SfronConfig, mask: Mapping[str, Tensor]
 ) -> Callable[[nn.Module, Batch], Tensor]:
-    stream = _endless(task, task.forget)
+    stream = endless(task, task.forget)
     step = 0
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
@@ -103,17 +102,6 @@ def _remembering(
         return cross_entropy(model, batch)
 
     return loss
-
-
-def _endless(task: Task, data: Data) -> Iterator[Batch]:
-    recipe = task.scenario.recipe
-    while True:
-        yield from batches(
-            data,
-            batch=recipe.batch,
-            generator=task.generator,
-            augmentation=recipe.augmentation,
-        )
 
 
 def forget_step(
