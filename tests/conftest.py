@@ -5,7 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+from harness import Data, RandomFraction, Recipe, Scenario, Task
 from harness.cli import main
 
 TESTS = Path(__file__).parent
@@ -43,3 +46,27 @@ def shared_data():
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}")
     return folder
+
+
+def network():
+    """A network with a convolution, a BatchNorm and a head, for images of 4 × 4 pixels."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)
+    )
+
+
+@pytest.fixture
+def task():
+    """What a method sees: 20 of 60 images to forget, of four classes, and an untrained network."""
+    torch.manual_seed(0)
+    images = torch.randint(0, 255, (60, 1, 4, 4), dtype=torch.uint8)
+    data = Data.of(images, torch.arange(60) % 4)
+    return Task(
+        model=network(),
+        retain=data.select(torch.arange(20, 60)),
+        forget=data.select(torch.arange(20)),
+        held_out=data.select(torch.arange(0)),
+        untrained=network,
+        scenario=Scenario("s", "d", "b", Recipe(10, 0.1, batch=10), RandomFraction(0.3)),
+        generator=torch.Generator().manual_seed(0),
+    )

@@ -22,34 +22,17 @@ from amun_plugin.variants import (
     amun_transferred,
 )
 from baselines.salun import saliency_mask
-from harness import Batch, Data, RandomFraction, Recipe, Scenario, Task, train
+from harness import Batch, join, train
 
 CLASSES = 4
 
 
-def network():
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)
-    )
-
-
 @pytest.fixture
-def task():
-    torch.manual_seed(0)
-    images = torch.randint(0, 255, (60, 1, 4, 4), dtype=torch.uint8)
-    data = Data.of(images, torch.arange(60) % CLASSES)
-    model = train(
-        network(), data, epochs=30, lr=0.1, batch=10, generator=torch.Generator().manual_seed(0)
-    )
-    return Task(
-        model=model,
-        retain=data.select(torch.arange(20, 60)),
-        forget=data.select(torch.arange(20)),
-        held_out=data.select(torch.arange(0)),
-        untrained=network,
-        scenario=Scenario("s", "d", "b", Recipe(10, 0.1, batch=10), RandomFraction(0.3)),
-        generator=torch.Generator().manual_seed(0),
-    )
+def task(task):
+    data = join(task.forget, task.retain)
+    generator = torch.Generator().manual_seed(0)
+    train(task.model, data, epochs=30, lr=0.1, batch=10, generator=generator)
+    return task
 
 
 def floats(data):

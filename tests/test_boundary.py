@@ -1,6 +1,7 @@
 """The update rules of the boundary methods, and the known bugs held out."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,30 +10,19 @@ from torch.nn import functional as F
 
 from baselines.boundary_expand import BoundaryExpandConfig, boundary_expand, classifier, widened
 from baselines.boundary_shrink import BoundaryShrinkConfig, boundary_shrink, neighbour_classes
-from harness import Data, Recipe, Scenario, Task, UserError, WholeClass, join, train
+from harness import UserError, WholeClass, join, train
 
 CLASSES = 4
 
 
-def network():
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)
-    )
-
-
 @pytest.fixture
-def task():
-    torch.manual_seed(0)
-    images = torch.randint(0, 255, (60, 1, 4, 4), dtype=torch.uint8)
-    data = Data.of(images, torch.arange(60) % CLASSES)
-    return Task(
-        model=network(),
+def task(task):
+    data = join(task.forget, task.retain)
+    return replace(
+        task,
         retain=data.select(data.labels != 1),
         forget=data.select(data.labels == 1),
-        held_out=data.select(torch.arange(0)),
-        untrained=network,
-        scenario=Scenario("s", "d", "b", Recipe(10, 0.1, batch=10), WholeClass(1)),
-        generator=torch.Generator().manual_seed(0),
+        scenario=replace(task.scenario, forget=WholeClass(1)),
     )
 
 

@@ -10,31 +10,9 @@ from baselines.l1_sparse import L1SparseConfig, l1_sparse
 from baselines.random_labels import RandomLabelsConfig, relabelling
 from baselines.retrain_short import RetrainShortConfig, retrain_short
 from baselines.salun import SalunConfig, restoring, saliency_mask, salun
-from harness import Batch, Data, RandomFraction, Recipe, Scenario, Task
+from harness import Batch
 
 CLASSES = 4
-
-
-def network():
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)
-    )
-
-
-@pytest.fixture
-def task():
-    torch.manual_seed(0)
-    images = torch.randint(0, 255, (60, 1, 4, 4), dtype=torch.uint8)
-    data = Data.of(images, torch.arange(60) % CLASSES)
-    return Task(
-        model=network(),
-        retain=data.select(torch.arange(20, 60)),
-        forget=data.select(torch.arange(20)),
-        held_out=data.select(torch.arange(0)),
-        untrained=network,
-        scenario=Scenario("s", "d", "b", Recipe(10, 0.1, batch=10), RandomFraction(0.3)),
-        generator=torch.Generator().manual_seed(0),
-    )
 
 
 def loss_on(model, data):

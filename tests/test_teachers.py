@@ -27,32 +27,23 @@ from baselines.neggrad_plus import NegGradPlusConfig, endless, neggrad_plus
 from baselines.regun import RegunConfig, regun, same_classes
 from baselines.scrub import ScrubConfig, nearest, reference_error, scrub, scrub_rewound, scrubbing
 from baselines.unsir import UnsirConfig, noise_images, unsir
-from harness import Data, RandomFraction, Recipe, Scenario, Task, UserError, predict
+from harness import Recipe, UserError, join, predict
 from harness.backbones import design_backbone
 
 CLASSES = 4
 
 
-def network():
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)
-    )
-
-
 @pytest.fixture
-def task():
-    torch.manual_seed(0)
-    images = torch.randint(0, 255, (60, 1, 4, 4), dtype=torch.uint8)
-    data = Data.of(images, torch.arange(60) % CLASSES)
+def task(task):
+    first = join(task.forget, task.retain)
     recipe = Recipe(10, 0.1, batch=40, momentum=0.0, weight_decay=0.0)
-    return Task(
-        model=network().eval(),
-        retain=data.select(torch.arange(20, 60)),
-        forget=data.select(torch.arange(12)),
-        held_out=data.select(torch.arange(12, 20)),
-        untrained=lambda: network().eval(),
-        scenario=Scenario("s", "d", "b", recipe, RandomFraction(0.3)),
-        generator=torch.Generator().manual_seed(0),
+    return replace(
+        task,
+        model=task.model.eval(),
+        forget=first.select(torch.arange(12)),
+        held_out=first.select(torch.arange(12, 20)),
+        untrained=lambda: task.untrained().eval(),
+        scenario=replace(task.scenario, recipe=recipe),
     )
 
 
@@ -209,7 +200,7 @@ def test_only_scrub_r_needs_held_out_data():
 
 
 def test_bad_teacher_learns_each_set_from_its_own_teacher(task):
-    bad = network().eval()
+    bad = task.untrained()
     task = replace(
         task,
         untrained=lambda: bad,
@@ -301,7 +292,7 @@ def test_with_k_past_the_last_block_all_is_trained(task, method):
 
 
 def test_cf_k_starts_from_the_original_and_eu_k_from_new_weights(task):
-    fresh = network().eval()
+    fresh = task.untrained()
     task = replace(task, untrained=lambda: fresh)
     old = task.model[4].weight.clone()
 
