@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
@@ -11,7 +12,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
 import pluggy
@@ -116,13 +117,28 @@ def _import(given: str) -> ModuleType:
         raise FileNotFoundError(f"no such file: {path.absolute()}")
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:6]
     name = f"unlearning_plugin_{path.stem}_{place}"  # two folders may each have a file of this name
-    spec = importlib.util.spec_from_file_location(name, path.absolute())
+    spec = importlib.util.spec_from_file_location(
+        name, path.absolute(), loader=_Uncached(name, str(path.absolute()))
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+class _Uncached(importlib.machinery.SourceFileLoader):
+    """A file's code as the file is now.
+
+    Python's cache of bytecode knows an edit by the second and the size, so it would run ``lr=1.0``
+    under the hash of ``lr=2.0`` if the two were written within one second.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
 
 
 def _read_plugin(

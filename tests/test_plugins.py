@@ -1,6 +1,7 @@
 """Discovery: every plugin on its own, every failure with its reason."""
 
 import inspect
+import os
 import sys
 from functools import partial
 
@@ -206,6 +207,16 @@ def test_a_file_may_import_its_neighbours_and_an_edit_of_one_is_an_edit_of_it(tm
     neighbour.write_text("LR = 0.2")
 
     assert source_hash(load_catalog([str(path)]).methods["near"].unlearn) != before
+
+
+def test_a_file_edited_within_one_second_runs_as_it_now_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "mine.py"
+    for name in ("old", "new"):
+        path.write_text(METHOD.format(name=name))
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+
+        assert name in load_catalog([str(path)]).methods
 
 
 def test_a_methods_identity_stays_when_its_folder_moves(tmp_path):
