@@ -25,7 +25,7 @@ RETRAIN_DRAWS = 3
 """K: retrained models a replicate."""
 
 Stem = Literal["own", "small"]
-Schedule = Literal["one-cycle", "constant"]
+Schedule = Literal["one-cycle", "cosine", "constant"]
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 from harness.data import (
     NO_AUGMENTATION,
@@ -102,16 +103,19 @@ def train(
     """
     if epochs < 0 or lr < 0:
         raise ValueError(f"epochs and lr must not be negative; got {epochs} and {lr}")
-    if schedule not in ("one-cycle", "constant"):
-        raise ValueError(f"schedule must be 'one-cycle' or 'constant'; got {schedule!r}")
+    if schedule not in get_args(Schedule):
+        known = ", ".join(map(repr, get_args(Schedule)))
+        raise ValueError(f"schedule must be one of {known}; got {schedule!r}")
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     on_gpu = data.device.type == "cuda"
     model.to(memory_format=torch.channels_last)
     optimizer = SGD(weights, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
     steps = epochs * len(equal_batches(len(data), batch))
-    scheduler = None
+    scheduler: LRScheduler | None = None
     if schedule == "one-cycle" and steps > 0:
         scheduler = OneCycleLR(optimizer, lr, total_steps=steps + 1, cycle_momentum=False)
+    if schedule == "cosine" and steps > 0:
+        scheduler = CosineAnnealingLR(optimizer, T_max=steps)
     low_precision = torch.autocast(
         data.device.type, torch.bfloat16, enabled=on_gpu if bf16 is None else bf16
     )

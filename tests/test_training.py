@@ -73,7 +73,14 @@ def by_hand(model, data, *, epochs, sizes, rate, momentum, weight_decay):
     return model.eval()
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "constant"])
+RATES = {
+    "one-cycle": one_cycle,
+    "cosine": lambda step, steps: LR * (1 + math.cos(math.pi * step / steps)) / 2,
+    "constant": lambda _step, _steps: LR,
+}
+
+
+@pytest.mark.parametrize("schedule", RATES)
 @pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 5e-4), (0.0, 0.0), (0.5, 0.1)])
 def test_training_is_sgd_with_momentum_weight_decay_and_the_schedule(
     schedule, momentum, weight_decay
@@ -98,7 +105,7 @@ def test_training_is_sgd_with_momentum_weight_decay_and_the_schedule(
         data,
         epochs=epochs,
         sizes=sizes,
-        rate=(lambda step: one_cycle(step, steps)) if schedule == "one-cycle" else lambda _: LR,
+        rate=lambda step: RATES[schedule](step, steps),
         momentum=momentum,
         weight_decay=weight_decay,
     )
@@ -243,7 +250,7 @@ def test_bf16_turns_autocast_on_for_the_loss_and_keeps_float32_weights(bf16, dty
     [
         ({"epochs": -1}, r"must not be negative; got -1 and 0\.1"),
         ({"lr": -0.5}, r"must not be negative; got 1 and -0\.5"),
-        ({"schedule": "cosine"}, "must be 'one-cycle' or 'constant'; got 'cosine'"),
+        ({"schedule": "cosin"}, "one of 'one-cycle', 'cosine', 'constant'; got 'cosin'"),
         ({"batch": 0}, "batch must be at least 1; got 0"),
         ({"data": images().select(torch.arange(0))}, "cannot train on an empty set"),
     ],
