@@ -2,7 +2,8 @@
 
 Fifth of the NeurIPS 2023 unlearning challenge on Kaggle; described and re-run by Cadet et al. 2024,
 https://arxiv.org/abs/2410.01276, whose code gives the defaults: lr 1e-3 and 3 epochs on the retain
-set (its cosine schedule is one-cycle here). A kernel that is not square stays, since it would not
+set by a cosine (from epoch to epoch there, from batch to batch here), there without augmentation,
+here with the scenario's. A kernel that is not square stays, since it would not
 fit its place any more. A ViT has one such kernel, its patch embedding; its linear layers have no
 height and width, and stay. BatchNorm's statistics follow the fine-tuning.
 """
@@ -32,7 +33,7 @@ def ct(task: Task, config: CtConfig) -> nn.Module:
     Raises UserError for a network in which the transposition changes nothing.
     """
     transpose_kernels(task.model)
-    return fine_tune(task, task.retain, epochs=config.epochs, lr=config.lr)
+    return fine_tune(task, task.retain, epochs=config.epochs, lr=config.lr, schedule="cosine")
 
 
 @torch.no_grad()

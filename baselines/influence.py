@@ -5,12 +5,13 @@ the Fisher by Woodbury's identity (Singh and Alistarh, https://arxiv.org/abs/200
 ``θ += α·(λ·I + F)⁻¹·v`` with F the empirical Fisher of the retain set and
 ``v = n_f/(n_f + n_r)·(∇CE(forget) - ∇CE(retain))``.
 
-F and ∇CE(retain) come from one pass over ``samples`` of the retain set, in eval mode. The system
-is solved by conjugate gradients: Woodbury's recursion, done right, gives the same, but its products
-of all pairs of gradients cost more than retraining a small model. Unlearn-Sparse's recursion never
-brings a later gradient into its second vector. Its λ is 1, as here; it searches α. Where the
-gradients do not fit ``ROW_NUMBERS``, each row is the mean of several samples, as WoodFisher's
-mini-batches are. BatchNorm's statistics stay.
+F comes from one pass over ``samples`` of the retain set, in eval mode; both gradients are those of
+whole sets. The system is solved by conjugate gradients: Woodbury's recursion, done right, gives the
+same, but its products of all pairs of gradients cost more than retraining a small model.
+Unlearn-Sparse's recursion never brings a later gradient into its second vector, so that its steps
+cannot be compared with these at the same α. Its λ is 1 and its α 0.2, as here. Where the gradients
+do not fit ``ROW_NUMBERS``, each row is the mean of several samples, as WoodFisher's mini-batches
+are, and λ weighs more beside them. BatchNorm's statistics stay.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.fisher import sample_gradients
+from baselines.gradients import summed_gradients
 from harness import Data, Method, Span, Task, hookimpl
 
 ROW_NUMBERS = 2**28
@@ -37,11 +39,11 @@ class InfluenceConfig:
     """Settings of the step."""
 
     alpha: float = 0.2
-    """The step's length; found by a grid in every paper, and 10 destroys a small model."""
+    """The step's length."""
     damping: float = 1.0
     """λ: added to the Fisher's diagonal."""
     samples: int = 1000
-    """Of the retain set, drawn without repetition; all of it where it is smaller."""
+    """Of the retain set, for F, drawn without repetition; all of it where it is smaller."""
 
     def __post_init__(self) -> None:
         if self.alpha < 0 or self.damping <= 0 or self.samples < 1:
@@ -56,8 +58,8 @@ def influence(task: Task, config: InfluenceConfig) -> nn.Module:
     drawn = torch.randperm(len(task.retain), generator=task.generator)[: config.samples]
     rows = gradient_rows(task.model, task.retain.select(drawn), ROW_NUMBERS)
     share = len(task.forget) / (len(task.forget) + len(task.retain))
-    forget = _mean_gradient(task.model, task.forget)
-    step = inverse_fisher_product(rows, share * (forget - rows.mean(0)), config.damping)
+    forget, retain = (_mean_gradient(task, data) for data in (task.forget, task.retain))
+    step = inverse_fisher_product(rows, share * (forget - retain), config.damping)
     return moved(task.model, config.alpha * step)
 
 
@@ -111,11 +113,10 @@ def inverse_fisher_product(rows: Tensor, vector: Tensor, damping: float) -> Tens
     return found
 
 
-def _mean_gradient(model: nn.Module, data: Data) -> Tensor:
-    total = torch.zeros((), device=data.device)
-    for chunk in sample_gradients(model, data):
-        total = total + _flat(chunk).sum(0)
-    return total / len(data)
+def _mean_gradient(task: Task, data: Data) -> Tensor:
+    weights = list(task.model.parameters())
+    summed = summed_gradients(task.model, weights, data, batch=task.scenario.recipe.batch)
+    return torch.cat([value.flatten() for value in summed]) / len(data)
 
 
 def _flat(gradients: Mapping[str, Tensor]) -> Tensor:

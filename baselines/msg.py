@@ -9,7 +9,8 @@ the damped ones by a tenth of their gradient and by the whole of weight decay; b
 classifier by all of theirs.
 
 The gradients are means over either set, in eval mode; that code sums means of batches and leaves
-the mode to its caller. Its linear warm-up and decay are one-cycle here. A network with one
+the mode to its caller. Its linear warm-up and decay are one-cycle here, and the scenario's
+augmentation stands where it has none. A network with one
 convolution or none (a ViT has its patch embedding) also has its linear layers edited so, but for
 the last, its classifier. BatchNorm's statistics follow the fine-tuning.
 """
@@ -136,7 +137,7 @@ def unlearning_methods() -> list[Method]:
             search={
                 "epochs": Span(1, 3),
                 "lr": Span(1e-4, 0.3, log=True),
-                "rate": Span(0.05, 0.6),
+                "rate": Span(0.05, 0.95),
             },
         )
     ]

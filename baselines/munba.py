@@ -4,12 +4,13 @@ Wu and Harandi, ICCV 2025, https://arxiv.org/abs/2411.15537. The players' weight
 ``GᵀG·α = 1/α`` for ``G = [g_r, g_f]``: ``α_i = 1/(‖g_i‖·√(1 + cos(g_r, g_f)))``. So the bargain
 always has norm √2, and the clip to norm 1 of the official code, kept here, fixes its length. Where
 there is none (opposed gradients, or one that is zero) the step is ``g_r + 0.1·g_f``, as in that
-code.
+code. Solved exactly: the 1e-8 in that code's quotients makes its step one of forgetting alone
+where the retain gradient is small, as it is on a model that has converged.
 
 g_f is the gradient of random labels, never the own one (the official code may draw it). As there,
 an epoch is one over the retain set whose first batches bargain with a batch of the forget set each,
 and the others descend CE(retain); BatchNorm's statistics see both sets. Defaults: the official
-lr 0.01 and 10 epochs; the one-cycle schedule is ours, and so is one backward a loss, not two.
+constant lr of 0.01 and 10 epochs.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,7 +49,14 @@ class MunbaConfig:
 def munba(task: Task, config: MunbaConfig) -> nn.Module:
     """The original after bargaining on the forget and the retain set."""
     loss = _bargaining(task, config)
-    return fine_tune(task, task.retain, epochs=config.epochs, lr=config.lr, loss=loss)
+    return fine_tune(
+        task,
+        task.retain,
+        epochs=config.epochs,
+        lr=config.lr,
+        schedule="constant",
+        loss=loss,
+    )
 
 
 def _bargaining(task: Task, config: MunbaConfig) -> Callable[[nn.Module, Batch], Tensor]:

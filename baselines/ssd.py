@@ -4,8 +4,10 @@ Foster et al., AAAI 2024, https://arxiv.org/abs/2308.07707. With the diagonal em
 the forget set f and of all data D, ``θ *= min(λ·F_D/F_f, 1)`` where ``F_f > α·F_D``; no training,
 and BatchNorm's statistics stay. F takes the gradient of each sample, as the paper defines it; the
 official code squares the gradient of a batch, which its α = 10 and λ = 1, the defaults here, are
-for. ``ssd`` takes as D the forget set and the retain data that is granted; ``ssd-stored`` takes F_D
-of the whole train set, stored when the original was trained, and needs no retain data.
+for. D holds the forget set, so F_f/F_D is never above n_D/n_f: where the forget set is a tenth of
+the data or more, α = 10 selects nothing. ``ssd`` takes as D the forget set and the retain data that
+is granted; ``ssd-stored`` takes F_D of the whole train set, stored when the original was trained,
+and needs no retain data.
 """
 
 from collections.abc import Mapping
@@ -68,7 +70,7 @@ def _store(model: nn.Module, train_set: Data) -> Mapping[str, Tensor]:
 def unlearning_methods() -> list[Method]:
     """SSD with the Fisher of the granted data, and with the one stored at training."""
     paper = "https://arxiv.org/abs/2308.07707"
-    search = {"alpha": Span(0.3, 100, log=True), "dampening": Span(0.01, 2, log=True)}
+    search = {"alpha": Span(0.3, 10, log=True), "dampening": Span(0.01, 2, log=True)}
     return [
         Method("ssd", ssd, SsdConfig(), paper=paper, search=search),
         Method(

@@ -98,6 +98,16 @@ def test_ssd_dampens_just_the_weights_that_matter_more_to_the_forget_set(task):
     assert torch.equal(model[1].running_mean, before[1].running_mean)
 
 
+def test_ssd_selects_nothing_at_an_alpha_over_the_forget_sets_share(task):
+    before = copy.deepcopy(task.model)
+
+    ssd(task, SsdConfig(alpha=3.001))  # 20 of 60 rows
+    assert torch.equal(vector(task.model), vector(before))
+
+    ssd(task, SsdConfig(alpha=1.2))
+    assert not torch.equal(vector(task.model), vector(before))
+
+
 def test_ssd_never_enlarges_a_weight_and_leaves_one_without_gradient_alone():
     model = nn.Linear(3, 1, bias=False)
     nn.init.ones_(model.weight)
@@ -150,6 +160,18 @@ def test_influence_takes_the_newton_step_of_dense_matrices(task):
     v = len(lost) / (len(lost) + len(kept)) * (lost.mean(0) - kept.mean(0))
     expected = before + 3.0 * torch.linalg.solve(hessian, v)
     torch.testing.assert_close(vector(model), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_influence_takes_whole_gradients_however_few_samples_give_its_fisher(task):
+    heavy = 1000.0  # a damping so large that F has no part
+    config = InfluenceConfig(alpha=heavy, damping=heavy, samples=3)
+    kept, lost = (flat(plain_gradients(task.model, d)) for d in (task.retain, task.forget))
+    before = vector(task.model)
+
+    model = influence(task, config)
+
+    v = len(lost) / (len(lost) + len(kept)) * (lost.mean(0) - kept.mean(0))
+    torch.testing.assert_close(vector(model) - before, v, rtol=0.05, atol=1e-3)
 
 
 def test_gradient_rows_are_means_of_groups_where_memory_is_short(task):

@@ -14,7 +14,7 @@ from baselines.ct import CtConfig, ct, transpose_kernels
 from baselines.msg import MsgConfig, damping, draw_anew, edited_kernels, idle_weights, msg
 from baselines.munba import MunbaConfig, bargain, munba, nash_weights
 from baselines.negmerge import NegmergeConfig, consensus, negmerge
-from baselines.sfron import SfronConfig, adaptive_loss, forget_step, sfron
+from baselines.sfron import Forgetting, SfronConfig, adaptive_loss, sfron
 from harness import Batch, RandomFraction, Recipe, Scenario, UserError
 
 CLASSES = 4
@@ -130,16 +130,44 @@ def test_a_forgetting_step_leaves_masked_weights_and_all_momentum_bit_equal(task
     before = {name: weight.detach().clone() for name, weight in weights.items()}
     momentum = {name: optimizer.state[w]["momentum_buffer"].clone() for name, w in weights.items()}
 
-    forget_step(
-        task.model, batch_of(task.forget), mask, lr=0.1, alpha=25.0, adaptivity=0.5, clip=0.5
-    )
+    forgetting = Forgetting(task, SfronConfig(lr=0.1, clip=0.5), mask)
+    forgetting.loss(task.model, batch_of(task.retain))  # the first step is a forgetting one
+    distances = []
+    for _ in range(3):
+        moved = [(weight - before[name]).square().sum().item() for name, weight in weights.items()]
+        distances.append(math.sqrt(sum(moved)))
+        forgetting.go_on(task.model, optimizer)
 
-    moved = 0
     for name, weight in weights.items():
         assert torch.equal(weight[~mask[name]], before[name][~mask[name]])
         assert torch.equal(optimizer.state[weight]["momentum_buffer"], momentum[name])
-        moved += (weight - before[name]).square().sum().item()
-    assert math.sqrt(moved) == pytest.approx(0.1 * 0.5, rel=1e-3)  # it climbs as far as the clip
+    # it climbs as far as the clip, and on by the momentum
+    assert distances == pytest.approx([0.05, 0.05 * 1.9, 0.05 * 2.71], rel=1e-3)
+
+
+def test_sfron_is_one_sgd_with_masked_gradients_where_nothing_is_masked(task):
+    """Written out with one momentum for both kinds of steps, as in the official code."""
+    config = SfronConfig(epochs=1, lr=0.05, forget_every=1, alpha=3.0, threshold=0.0, clip=0.4)
+    recipe = replace(task.scenario.recipe, batch=64, weight_decay=0.0)
+    task = replace(task, scenario=replace(task.scenario, recipe=recipe))
+    own = again(task)
+    model, weights = own.model.train(), list(own.model.parameters())
+    forget = batch_of(task.forget)
+    climbed = -3.0 * adaptive_loss(model(forget.images), forget.labels, 0.5)
+    first = torch.autograd.grad(climbed, weights)
+    shrink = 0.4 / torch.cat([gradient.flatten() for gradient in first]).norm().item()
+    with torch.no_grad():
+        for weight, gradient in zip(weights, first, strict=True):
+            weight.sub_(0.05 * shrink * gradient)
+    kept = F.cross_entropy(model(batch_of(task.retain).images), task.retain.labels)
+    second = torch.autograd.grad(kept, weights)
+    with torch.no_grad():
+        for weight, f, r in zip(weights, first, second, strict=True):
+            weight.sub_(0.05 * (0.9 * shrink * f + r))
+
+    found = sfron(task, config)
+
+    torch.testing.assert_close(vector(found), vector(model), rtol=1e-3, atol=1e-5)
 
 
 def test_sfron_forgets_more_than_its_retain_steps_alone(task):
@@ -245,6 +273,29 @@ def test_negmerge_moves_against_the_forget_sets_gradient_and_keeps_the_statistic
     assert step @ gradient > 0
     assert 0 < (step != 0).sum() < len(step)
     assert torch.equal(model[1].running_mean, before[1].running_mean)
+
+
+def test_negmerges_pool_is_three_lengths_times_three_smoothings_from_the_original(
+    task, monkeypatch
+):
+    runs = []
+
+    def noted(model, data, *, epochs, loss, **_rest):
+        smooth = loss(model.eval(), batch_of(data)).item()
+        runs.append((epochs, round(smooth, 4)))
+        with torch.no_grad():
+            model[0].weight.add_(1)
+
+    monkeypatch.setattr("baselines.negmerge.train", noted)
+    logits = task.model.eval()(batch_of(task.forget).images).detach()
+
+    negmerge(task, NegmergeConfig(epochs=10))
+
+    losses = [
+        round(F.cross_entropy(logits, task.forget.labels, label_smoothing=s).item(), 4)
+        for s in (0.0, 0.05, 0.1)
+    ]
+    assert runs == [(epochs, loss) for epochs in (8, 10, 12) for loss in losses]
 
 
 def test_negmerge_of_one_run_twice_as_strong_moves_twice_as_far(task):
