@@ -2,9 +2,11 @@
 
 Zhou et al., CVPR 2025, https://arxiv.org/abs/2503.23751: descend KL(target ‖ student) on the forget
 set, where the target is the original's softmax with the recorded class left out. No retain data is
-used. BatchNorm keeps and uses its statistics, as with the code's option to disable it: those of the
-forget set alone would harm the model. Defaults are the code's; the targets are those of images
-without augmentation, and the one-cycle schedule is ours.
+used. It leaves no forget row its recorded class, which retraining does for a class, but not for
+random samples. Defaults are the code's for CIFAR-10 and ResNet-18 (5e-5 for its other data sets,
+1e-3 in its script); the rate is constant, as there, and BatchNorm's statistics follow the forget
+set, as there but for one class of TinyImageNet. Deviations: the scenario's weight decay, where the
+code has none, and targets of images without augmentation, where both see one augmented image.
 """
 
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ class DeleteConfig:
     """Settings of the distillation."""
 
     epochs: int = 20
-    lr: float = 5e-5
+    lr: float = 1e-4
 
     def __post_init__(self) -> None:
         require_no_negative(self)
@@ -36,22 +38,21 @@ def delete(task: Task, config: DeleteConfig) -> nn.Module:
     teacher = by_row(task.forget, masked)
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
-        keep_statistics(model)
         return divergence(teacher[batch.index], model(batch.images))
 
-    return fine_tune(task, task.forget, epochs=config.epochs, lr=config.lr, loss=loss)
+    return fine_tune(
+        task,
+        task.forget,
+        epochs=config.epochs,
+        lr=config.lr,
+        schedule="constant",
+        loss=loss,
+    )
 
 
 def without_class(logits: Tensor, labels: Tensor) -> Tensor:
     """The logits ``(n, classes)`` with no probability left for each row's label."""
     return torch.scatter(logits, 1, labels[:, None], NEVER)
-
-
-def keep_statistics(model: nn.Module) -> None:
-    """Lets every BatchNorm use its running statistics, and leave them as they are."""
-    for part in model.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            part.eval()
 
 
 @hookimpl

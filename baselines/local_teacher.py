@@ -1,15 +1,16 @@
 """Local Teacher Distillation: soft labels for the forget set from a teacher of its neighbours.
 
-Dolgova and Stich 2026, https://arxiv.org/abs/2605.31317: the random targets of relabelling give way
-to the soft labels of a small teacher that is trained only on retained neighbours of the forget set.
-Only the paper's abstract could be read, so all else is decided here, defaults too:
-neighbours are, for each forget row, the k retained rows of largest cosine similarity between the
-inputs of the original's last layer, and the teacher is trained on their union; the teacher is two
-convolutions with BatchNorm and a linear layer, initialised from the method's own stream and trained
-by the scenario's recipe; its softmax (T 1) on forget images without augmentation is their label.
-The original then descends one mean cross-entropy over a shuffled mixture of the retain set with its
-own labels and the forget set with the soft ones, whose gradient is that of KL(teacher ‖ student).
-BatchNorm's statistics follow the mixture.
+Dolgova and Stich 2026, https://arxiv.org/abs/2605.31317 (Forgetting Has Neighbors): the random
+targets of relabelling give way to the soft labels of a small teacher that is trained only on
+retained neighbours of the forget set. Only the paper's abstract could be read, so this is a
+reconstruction, and all else is decided here, defaults too. Neighbours are, for each forget row, the
+k retained rows of largest cosine similarity between the inputs of the original's last layer, and
+the teacher is trained on their union; the teacher is two convolutions with BatchNorm and a linear
+layer, initialised from the method's own stream and trained by the scenario's recipe; its softmax
+(T 1) on forget images without augmentation is their label. The original then descends one mean
+cross-entropy over a shuffled mixture of the retain set with its own labels and the forget set with
+the soft ones, whose gradient is that of KL(teacher ‖ student). BatchNorm's statistics follow the
+mixture.
 """
 
 import math
@@ -140,7 +141,7 @@ def unlearning_methods() -> list[Method]:
                 "epochs": Span(1, 4),
                 "lr": Span(1e-4, 0.3, log=True),
                 "neighbours": Span(1, 30),
-                "teacher_epochs": Span(1, 10),
+                "teacher_epochs": Span(1, 20),
             },
         )
     ]

@@ -2,14 +2,18 @@
 
 Tarun et al., TNNLS 2023, https://arxiv.org/abs/2111.08947, for the forgetting of a class. Noise
 images start from N(0, 1) and descend ``−CE(noise, class) + 0.1 · mean ‖noise‖²`` by Adam while the
-model is fixed in eval mode. Impair: an epoch of CE on these images, labelled with the class, and a
+model is fixed. Impair: an epoch of CE on these images, labelled with the class, and a
 part of the retain set; repair: an epoch on that part alone. BatchNorm's statistics follow both.
 
 Defaults are the code's: 40 steps of Adam at 0.1, rates 0.02 and 0.01, a fifth of the retain set
-(1,000 of CIFAR-10's 5,000 a class). Deviations: the noise lies in units of the forget set's own
-pixel mean and deviation, since our images are normalised inside the model; it is one batch of the
-scenario's recipe, repeated to a set share of the retained rows instead of 20 times 256 images,
-which would drown a small set; SGD with the recipe takes Adam's place in impair and repair.
+(1,000 of CIFAR-10's 5,000 a class). Deviations: the model is in eval mode while the noise is
+learned (the code leaves it in training mode, so that the noise moves BatchNorm's statistics); the
+noise lies in units of the forget set's own pixel mean and deviation, since our images are
+normalised inside the model; it is one batch of the scenario's recipe, shared by all classes and
+repeated to a set share of the retained rows instead of 20 times 256 images, which would drown a
+small set; the retained part is drawn from all rows, not class by class; SGD with the recipe's
+momentum, weight decay and augmentation takes Adam's place in impair and repair, at whose rates it
+is another step.
 """
 
 from dataclasses import dataclass
@@ -44,7 +48,7 @@ class UnsirConfig:
     noise_steps: int = 40
     noise_lr: float = 0.1
     noise_share: float = 0.6
-    """Noise images for each retained row in the impairment."""
+    """Noise images for each retained row in the impairment; the code has 0.57 for one class."""
     retain_share: float = 0.2
     """Of the retain set, drawn once."""
     impair_lr: float = 0.02
@@ -61,8 +65,9 @@ def unsir(task: Task, config: UnsirConfig) -> nn.Module:
     retain = share_of(task, task.retain, config.retain_share)
     noise = noise_images(task, config)
     copies = torch.arange(max(1, round(config.noise_share * len(retain)))) % len(noise)
-    fine_tune(task, join(retain, noise.select(copies)), epochs=1, lr=config.impair_lr)
-    return fine_tune(task, retain, epochs=1, lr=config.repair_lr)
+    impair = join(retain, noise.select(copies))
+    fine_tune(task, impair, epochs=1, lr=config.impair_lr, schedule="constant")
+    return fine_tune(task, retain, epochs=1, lr=config.repair_lr, schedule="constant")
 
 
 def noise_images(task: Task, config: UnsirConfig) -> Data:
