@@ -30,6 +30,7 @@ PAPER = "https://arxiv.org/abs/2503.00917"
 SEARCH: Mapping[str, Span] = {
     "epochs": Span(1, 4),
     "lr": Span(5e-3, 0.3, log=True),
+    "lr_without_retain": Span(1e-4, 0.1, log=True),
     "closest_steps": Span(4, 10),
 }
 """What fits a budget of a fifth of retraining; the published search alone is beyond it."""

@@ -18,6 +18,16 @@ from baselines.salun import restoring, saliency_mask
 from harness import Batch, Method, Span, Task, as_float, fine_tune, hookimpl, join
 
 
+def _refuse_changed(config: AmunConfig, *names: str) -> None:
+    """Raises ValueError for a setting that the variant has no use for and that was changed."""
+    for name in names:
+        found, own = getattr(config, name), getattr(type(config), name)
+        if found != own:
+            raise ValueError(
+                f"{name} has no effect on this variant; got {found!r}; leave it {own!r}"
+            )
+
+
 @dataclass(frozen=True)
 class AmunAdversarialConfig(AmunConfig):
     """AMUN's settings; the adversarial examples are all that is learned, whatever is granted."""
@@ -26,8 +36,7 @@ class AmunAdversarialConfig(AmunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.mixture_without_retain != "A":
-            raise ValueError("mixture_without_retain is A here; amun learns F+A")
+        _refuse_changed(self, "mixture", "mixture_without_retain", "lr_without_retain")
 
 
 def amun_adversarial(task: Task, config: AmunAdversarialConfig) -> nn.Module:
@@ -119,7 +128,16 @@ def amun_transferred(task: Task, config: AmunTransferredConfig) -> nn.Module:
     )
 
 
-def amun_adaptive(task: Task, config: AmunConfig) -> nn.Module:
+@dataclass(frozen=True)
+class AmunAdaptiveConfig(AmunConfig):
+    """AMUN's settings; R+A is learned, or A where no retain data is granted."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_changed(self, "mixture", "mixture_without_retain")
+
+
+def amun_adaptive(task: Task, config: AmunAdaptiveConfig) -> nn.Module:
     """AMUN on R+A, or A alone, whose examples are searched anew on the model at hand each epoch.
 
     The authors' code means to, but from its second epoch takes the first model's examples.
@@ -180,7 +198,7 @@ def unlearning_methods() -> list[Method]:
             "amun-adversarial",
             amun_adversarial,
             AmunAdversarialConfig(),
-            search={"epochs": Span(1, 4), "lr": Span(1e-4, 0.1, log=True)},
+            search={"epochs": Span(1, 20), "lr": Span(1e-4, 0.1, log=True)},
         ),
         Method(
             "amun-salun",
@@ -198,7 +216,7 @@ def unlearning_methods() -> list[Method]:
         Method(
             "amun-adaptive",
             amun_adaptive,
-            AmunConfig(),
+            AmunAdaptiveConfig(),
             search={**SEARCH, "epochs": Span(1, 2), "closest_steps": Span(3, 6)},
         ),
     ]

@@ -7,6 +7,7 @@ Deviations: SGD by the scenario's recipe with a one-cycle schedule, and the new 
 are drawn with the spread of the others'. Defaults are the official code's.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -85,18 +86,11 @@ def widened(head: Head, generator: torch.Generator) -> Head:
     weight = head.weight.detach()
     drawn = torch.randn(1, *weight.shape[1:], generator=generator).to(weight)
     rows = torch.cat([weight, weight.mean() + weight.std() * drawn])
-    wide: Head
-    if isinstance(head, nn.Linear):
-        wide = nn.Linear(head.in_features, len(rows), bias=head.bias is not None)
+    wide = copy.deepcopy(head)
+    if isinstance(wide, nn.Linear):
+        wide.out_features = len(rows)
     else:
-        wide = nn.Conv2d(
-            head.in_channels,
-            len(rows),
-            head.kernel_size,  # type: ignore[arg-type]
-            head.stride,  # type: ignore[arg-type]
-            head.padding,  # type: ignore[arg-type]
-            bias=head.bias is not None,
-        )
+        wide.out_channels = len(rows)
     wide.weight = nn.Parameter(rows)
     if head.bias is not None:
         bias = head.bias.detach()

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from amun_plugin import Closest, attack
-from amun_plugin.method import AmunConfig
 from amun_plugin.variants import (
+    AmunAdaptiveConfig,
     AmunAdversarialConfig,
     AmunL1Config,
     AmunSalunConfig,
@@ -104,7 +104,7 @@ def test_examples_are_searched_anew_on_the_model_of_each_epoch(task, monkeypatch
 
     monkeypatch.setattr("amun_plugin.variants.attack", spied)
 
-    amun_adaptive(task, AmunConfig(epochs=3, lr=0.1))
+    amun_adaptive(task, AmunAdaptiveConfig(epochs=3, lr=0.1))
 
     assert len(found) == 3
     for (first, again, before), (second, _, after) in itertools.pairwise(found):
@@ -127,7 +127,7 @@ def test_each_forget_row_of_a_batch_becomes_its_example_and_others_stay(task):
             return self.model(images)
 
     model = Spy(task.model)
-    loss = Refreshed(task, AmunConfig(epochs=2))
+    loss = Refreshed(task, AmunAdaptiveConfig(epochs=2))
     rows = torch.tensor([3, 25, 7])
     images = torch.cat([floats(task.forget), floats(task.retain)])[rows]
     labels = torch.cat([task.forget.labels, task.retain.labels])[rows]
@@ -144,3 +144,62 @@ def test_each_forget_row_of_a_batch_becomes_its_example_and_others_stay(task):
     targets = torch.stack([expected.label[3], labels[1], expected.label[7]])
     wanted = nn.functional.cross_entropy(task.model(shown), targets)
     assert value.item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_the_loss_takes_the_examples_of_the_epoch_at_hand(task):
+    """And not those of the epoch before, though the model has changed since."""
+    loss = Refreshed(task, AmunAdaptiveConfig(epochs=2))
+    rows = task.forget.index[:8]
+    images, labels = floats(task.forget)[:8], task.forget.labels[:8]
+    loss(task.model, Batch(images, labels, rows, 0.0))
+    first = attack(task.model, floats(task.forget), task.forget.labels, Closest(steps=10))
+    with torch.no_grad():
+        for weight in task.model.parameters():
+            weight.add_(0.1 * weight.std() * torch.randn_like(weight))
+
+    value = loss(task.model, Batch(images, labels, rows, 0.5))
+
+    found = attack(task.model, floats(task.forget), task.forget.labels, Closest(steps=10))
+    wanted = nn.functional.cross_entropy(task.model(found.x[:8]), found.label[:8])
+    stale = nn.functional.cross_entropy(task.model(first.x[:8]), first.label[:8])
+    assert value.item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert value.item() != pytest.approx(stale.item(), rel=1e-3)
+
+
+def test_a_row_without_an_example_has_no_part_in_the_loss(task, monkeypatch):
+    def lame(model, images, *rest):
+        found = attack(model, images, *rest)
+        return replace(found, status=torch.where(torch.arange(20) == 3, 3, found.status))
+
+    monkeypatch.setattr("amun_plugin.variants.attack", lame)
+    loss = Refreshed(task, AmunAdaptiveConfig(epochs=1))
+    with_it = Batch(floats(task.forget)[:5], task.forget.labels[:5], task.forget.index[:5], 0.0)
+    keep = torch.tensor([0, 1, 2, 4])
+
+    value = loss(task.model.eval(), with_it)
+
+    without = Batch(with_it.images[keep], with_it.labels[keep], with_it.index[keep], 0.0)
+    assert value.item() == pytest.approx(loss(task.model, without).item(), rel=1e-5)
+
+
+def test_a_transferred_one_without_retain_data_learns_of_the_forget_set_alone(task):
+    nothing = replace(task, retain=task.retain.select(torch.arange(0)))
+
+    model = amun_transferred(nothing, AmunTransferredConfig(epochs=1))
+
+    assert all(weight.isfinite().all() for weight in model.parameters())
+    assert model is task.model
+
+
+@pytest.mark.parametrize(
+    ("config", "setting"),
+    [
+        (AmunAdaptiveConfig, {"mixture": "R+F+A"}),
+        (AmunAdaptiveConfig, {"mixture_without_retain": "F+A"}),
+        (AmunAdversarialConfig, {"mixture": "R+F+A"}),
+        (AmunAdversarialConfig, {"lr_without_retain": 0.5}),
+    ],
+)
+def test_a_setting_that_would_have_no_effect_is_refused(config, setting):
+    with pytest.raises(ValueError, match="has no effect"):
+        config(**setting)

@@ -94,6 +94,17 @@ def test_a_wider_head_says_the_same_of_the_old_classes(kind, bias):
     assert wide(inputs).shape[1] == 4
 
 
+def test_a_wider_convolution_keeps_its_dilation_and_its_padding():
+    torch.manual_seed(0)
+    head = nn.Conv2d(5, 3, 3, padding=2, dilation=2, padding_mode="circular")
+    inputs = torch.rand(2, 5, 6, 6)
+
+    wide = widened(head, torch.Generator().manual_seed(0))
+
+    torch.testing.assert_close(wide(inputs)[:, :3], head(inputs))
+    assert (wide.out_channels, head.out_channels) == (4, 3)
+
+
 def test_a_network_without_a_linear_head_is_told(task):
     with pytest.raises(UserError, match="no linear layer of 4 outputs"):
         classifier(nn.Sequential(nn.Flatten(), nn.Linear(16, 7)), 4)
