@@ -217,7 +217,7 @@ def unlearning_methods() -> list[Method]:
             "amun-adaptive",
             amun_adaptive,
             AmunAdaptiveConfig(),
-            search={**SEARCH, "epochs": Span(1, 2), "closest_steps": Span(3, 6)},
+            search={**SEARCH, "epochs": Span(1, 3), "closest_steps": Span(3, 6)},
         ),
     ]
     return [replace(each, needs_retain=False, paper=PAPER) for each in variants]

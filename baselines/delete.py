@@ -65,6 +65,6 @@ def unlearning_methods() -> list[Method]:
             DeleteConfig(),
             needs_retain=False,
             paper="https://arxiv.org/abs/2503.23751",
-            search={"epochs": Span(1, 30), "lr": Span(1e-6, 0.03, log=True)},
+            search={"epochs": Span(1, 30), "lr": Span(1e-5, 0.03, log=True)},
         )
     ]

@@ -135,7 +135,7 @@ def unlearning_methods() -> list[Method]:
             MsgConfig(),
             paper="https://arxiv.org/abs/2410.01276",
             search={
-                "epochs": Span(1, 3),
+                "epochs": Span(1, 4),
                 "lr": Span(1e-4, 0.3, log=True),
                 "rate": Span(0.05, 0.95),
             },

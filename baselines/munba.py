@@ -124,6 +124,6 @@ def unlearning_methods() -> list[Method]:
             munba,
             MunbaConfig(),
             paper="https://arxiv.org/abs/2411.15537",
-            search={"epochs": Span(1, 3), "lr": Span(1e-4, 0.3, log=True)},
+            search={"epochs": Span(1, 4), "lr": Span(1e-4, 0.3, log=True)},
         )
     ]
