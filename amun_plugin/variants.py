@@ -63,7 +63,10 @@ class AmunSalunConfig(AmunConfig):
 
 
 def amun_salun(task: Task, config: AmunSalunConfig) -> nn.Module:
-    """AMUN on those weights alone that matter most to the forget set's loss."""
+    """AMUN on those weights alone that matter most to the forget set's loss.
+
+    The authors' code masks gradients, so that weight decay still moves the rest; here nothing does.
+    """
     mask = saliency_mask(task.model, task.forget, config.ratio, batch=task.scenario.recipe.batch)
     return fine_tune(
         task,
@@ -140,7 +143,8 @@ class AmunAdaptiveConfig(AmunConfig):
 def amun_adaptive(task: Task, config: AmunAdaptiveConfig) -> nn.Module:
     """AMUN on R+A, or A alone, whose examples are searched anew on the model at hand each epoch.
 
-    The authors' code means to, but from its second epoch takes the first model's examples.
+    The authors' code searches once a request, on the model that earlier requests left, and from its
+    second epoch on takes the first model's examples by mistake.
     """
     clean = replace(
         task.forget,

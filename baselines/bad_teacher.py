@@ -3,10 +3,11 @@
 Chundawat et al., AAAI 2023, https://arxiv.org/abs/2205.08096: one shuffled mixture of the forget
 set and a random part of the retain set; each row descends KL(teacher ‖ student), the teacher a
 freshly initialised network for forget rows and the original for the others. Defaults are those of
-the code (30 % of the retain set, 1 epoch, T 1). Deviations: the divergence is summed over the
-classes (the code's is smaller by their number) and SGD takes the place of Adam at 1e-4, whose rate
-does not carry over; both teachers see the images once, without augmentation. BatchNorm's statistics
-follow the mixture.
+the code's notebook (30 % of the retain set, 1 epoch, T 1). Deviations: the divergence is summed
+over the classes (the code's is smaller by their number) and multiplied by T²; SGD by the scenario's
+recipe with a one-cycle schedule takes the place of Adam at 1e-4, whose rate does not carry over;
+both teachers see the images once, without augmentation, where the code augments nothing.
+BatchNorm's statistics follow the mixture.
 """
 
 from dataclasses import dataclass

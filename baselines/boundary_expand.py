@@ -3,8 +3,9 @@
 Chen et al., CVPR 2023, https://arxiv.org/abs/2303.11570; for class forgetting. The classifier gets
 one more output, every forget image its label, and after the fine-tuning the output is cut off
 again. Once, before the optimizer is made: AMUN's copy adds one an epoch, which is never trained.
-Deviations: SGD by the scenario's recipe with a one-cycle schedule, and the new output's weights
-are drawn with the spread of the others'. Defaults are the official code's.
+Deviations: the scenario's weight decay and augmentation, where the code has none; a one-cycle
+schedule; the new output's weights are drawn with the mean and the spread of the others', and its
+bias is their mean (there Xavier's draw and zero). Defaults are the official code's.
 """
 
 import copy

@@ -2,8 +2,10 @@
 
 Chen et al., CVPR 2023, https://arxiv.org/abs/2303.11570. The neighbour is one FGSM step away,
 ``clamp(x + bound·sign(∇CE), 0, 1)``, and its class is what the original model says of it; both are
-found once. Deviations: a neighbour that the original does not take for another class keeps its
-label; SGD by the scenario's recipe with a one-cycle schedule. Defaults are the official code's.
+found once. As in the official code a neighbour that the original does not take for another class
+keeps its label. Defaults are that code's. Deviations: the neighbour is not rounded to 8 bits; the
+scenario's weight decay and augmentation in the fine-tuning, where the code has none; a one-cycle
+schedule. The code's step is in units that its data do not have; here it is in pixels.
 """
 
 from dataclasses import dataclass, replace

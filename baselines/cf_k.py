@@ -1,15 +1,14 @@
 """CF-k: fine-tune the last k blocks on the retain set; catastrophic forgetting does the rest.
 
 Goel et al. 2022, https://arxiv.org/abs/2201.06640. Weights and BatchNorm statistics before the last
-k blocks stay bit for bit. What a block is, and that k counts the classifier, is said in
-``baselines/last_layers.py``. Epochs and learning rate are DeepUnlearn's, its one block is our k = 2
-(a block and the classifier); the one-cycle schedule is ours.
+k blocks stay bit for bit. What a block is, that k counts the classifier, and how far this is from
+either official code is said in ``baselines/last_layers.py``.
 """
 
 from torch import nn
 
-from baselines.last_layers import LastLayersConfig, last_names, train_only
-from harness import Method, Span, Task, hookimpl
+from baselines.last_layers import SEARCH, LastLayersConfig, last_names, train_only
+from harness import Method, Task, hookimpl
 
 
 def cf_k(task: Task, config: LastLayersConfig) -> nn.Module:
@@ -26,6 +25,6 @@ def unlearning_methods() -> list[Method]:
             cf_k,
             LastLayersConfig(),
             paper="https://arxiv.org/abs/2201.06640",
-            search={"epochs": Span(1, 8), "lr": Span(1e-3, 0.3, log=True), "k": Span(1, 4)},
+            search=SEARCH,
         )
     ]

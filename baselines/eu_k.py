@@ -1,14 +1,15 @@
 """EU-k: initialise the last k blocks anew and train them on the retain set: exact for those blocks.
 
 Goel et al. 2022, https://arxiv.org/abs/2201.06640. The new weights and BatchNorm statistics are
-those of a network that was never trained; all before the last k blocks stays bit for bit. Blocks,
-k and defaults are CF-k's; the one-cycle schedule is ours.
+those of a network that was never trained (Goel's code leaves BatchNorm as it is, DeepUnlearn's its
+statistics); all before the last k blocks stays bit for bit. All else is as in CF-k, see
+``baselines/last_layers.py``.
 """
 
 from torch import nn
 
-from baselines.last_layers import LastLayersConfig, last_names, reinitialise, train_only
-from harness import Method, Span, Task, hookimpl
+from baselines.last_layers import SEARCH, LastLayersConfig, last_names, reinitialise, train_only
+from harness import Method, Task, hookimpl
 
 
 def eu_k(task: Task, config: LastLayersConfig) -> nn.Module:
@@ -27,6 +28,6 @@ def unlearning_methods() -> list[Method]:
             eu_k,
             LastLayersConfig(),
             paper="https://arxiv.org/abs/2201.06640",
-            search={"epochs": Span(1, 8), "lr": Span(1e-3, 0.3, log=True), "k": Span(1, 4)},
+            search=SEARCH,
         )
     ]

@@ -1,7 +1,7 @@
 """Fine-tune: go on training on the retain set alone.
 
 Warnecke et al. 2021, https://arxiv.org/abs/2108.11577; Golatkar et al., CVPR 2020. Defaults are for
-small tasks; Unlearn-Sparse takes lr 0.01 and 10 epochs on CIFAR-10.
+small tasks; Unlearn-Sparse takes 10 epochs at a constant lr of 0.01 on CIFAR-10.
 """
 
 from dataclasses import dataclass

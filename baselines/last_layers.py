@@ -4,13 +4,27 @@ Blocks follow the order in which a network registers its parts: the parts of its
 that has several, with sequences and lists of modules opened. A part whose weights are all vectors
 (a normalisation) belongs to the block before it. So ResNet's are its stem, its residual blocks and
 its classifier; a ViT's its patch embedding, its transformer blocks and its head.
+
+Epochs and learning rate are DeepUnlearn's. Its one block is a stage and the classifier: k = 2 where
+a stage is one block, 3 on a ResNet-18. Deviations from its code: the scenario's momentum and weight
+decay (there none, and an L2 pull to the start), a one-cycle schedule (there steps), and the
+BatchNorm statistics of the trained blocks move (there none do). Goel's code counts convolutions and
+linear layers, trains for 62 epochs, and lets every statistic move.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from harness import Batch, Task, cross_entropy, fine_tune, require_no_negative
+from harness import Batch, Span, Task, cross_entropy, fine_tune, require_no_negative
+
+SEARCH: Mapping[str, Span] = {
+    "epochs": Span(1, 8),
+    "lr": Span(1e-3, 0.3, log=True),
+    "k": Span(1, 4),
+}
+"""Of CF-k and EU-k."""
 
 
 @dataclass(frozen=True)

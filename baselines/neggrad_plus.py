@@ -3,7 +3,8 @@
 Kurmanji et al., NeurIPS 2023, https://arxiv.org/abs/2302.09880: each step descends
 ``α · CE(retain) − (1 − α) · CE(forget)``. As in SCRUB's code a batch of each is passed by itself,
 an epoch is one over the retain set, and the forget set begins anew as often as it ends; BatchNorm's
-statistics follow both. Defaults are DeepUnlearn's; the one-cycle schedule is ours.
+statistics follow both. Defaults are DeepUnlearn's, which freezes BatchNorm and has no weight decay;
+here it is the scenario's, and the one-cycle schedule is ours.
 """
 
 from collections.abc import Iterator
