@@ -83,6 +83,8 @@ class Table:
     """None where too few replicates tell; then nothing is ranked either."""
     detectable: float | None
     """The smallest difference of two gaps that this table could call significant."""
+    gaps: Mapping[str, Mapping[ReplicateKey, float]]
+    """Label → replicate → average gap in percentage points; of the rows that may be ranked."""
     hardware: str
     runs: tuple[Run, ...]
     left_out: int
@@ -137,6 +139,7 @@ def _table(
         components=components,
         discriminates=discriminates,
         detectable=smallest_difference(gaps) if discriminates else None,
+        gaps={names[key]: gap for key, gap in gaps.items()},
         hardware=view.hardware,
         runs=kept,
         left_out=len(runs) - len(kept),

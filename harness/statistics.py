@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -171,13 +172,22 @@ def ranks(gaps: Gaps) -> dict[str, int | None]:
     their rank that lack the most partners. Raises ValueError for a gap that is not finite.
     """
     ranked = _comparable(gaps)
-    differences = _differences(ranked)
+    better = Counter(worse for _, worse in significant_pairs(ranked))
+    return {row: 1 + better[row] if row in ranked else None for row in gaps}
+
+
+def significant_pairs(gaps: Gaps) -> set[Pair]:
+    """The pairs of rows, the better one first, whose gaps differ by ``ranks``' test.
+
+    Raises ValueError for a gap that is not finite.
+    """
+    differences = _differences(gaps)
     adjusted = holm({pair: _t_test(values) for pair, values in differences.items()})
-    better = dict.fromkeys(ranked, 0)
-    for (first, second), values in differences.items():
-        if adjusted[first, second] <= SIGNIFICANCE:
-            better[second if values.mean() < 0 else first] += 1
-    return {row: 1 + better[row] if row in better else None for row in gaps}
+    return {
+        (first, second) if values.mean() < 0 else (second, first)
+        for (first, second), values in differences.items()
+        if adjusted[first, second] <= SIGNIFICANCE
+    }
 
 
 def smallest_difference(gaps: Gaps) -> float | None:

@@ -309,3 +309,12 @@ def test_a_metric_without_value_is_a_dash_with_its_reason():
     page = scenario_page(tables([*found, Measurement(run.run_id, "other", 1, tpr)])[0])
 
     assert "`other.tpr`: not measurable at n = 797" in page
+
+
+def test_a_table_gives_the_gaps_that_its_ranks_rest_on():
+    (table,) = tables(world({"near": 0, "far": 8}))
+
+    assert {*table.gaps} == {"near", "far"}
+    for label, gaps in table.gaps.items():
+        assert len(gaps) == 8
+        assert statistics.fmean(gaps.values()) == pytest.approx(standing(table, label).gap.mean)

@@ -16,6 +16,7 @@ from harness.statistics import (
     proportion,
     ranks,
     retrain_noise,
+    significant_pairs,
     smallest_difference,
     summarise,
     tpr_at_fpr,
@@ -311,6 +312,12 @@ class TestRanks:
         )
 
         assert ranks(gaps) == {"worst": 4, "best": 1, "middle": 3, "also_best": 1}
+
+    def test_follow_from_the_pairs_that_differ(self):
+        wiggle = np.array([0.0, 0.3, -0.2, 0.1, -0.1])
+        gaps = rows(worst=9 + wiggle, best=1 + wiggle[::-1], also_best=1.05 + wiggle)
+
+        assert significant_pairs(gaps) == {("best", "worst"), ("also_best", "worst")}
 
     def test_are_shared_where_nothing_is_significant(self):
         assert ranks(rows(a=[1.0, 5.0, 2.0], b=[3.0, 1.0, 4.0])) == {"a": 1, "b": 1}
