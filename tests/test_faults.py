@@ -115,7 +115,7 @@ def test_a_method_that_would_end_the_command_fails_like_any_other(faulty, body):
     assert status == 1
     assert "a-faulty · tiny · seed 0: failed" in err
     assert "a-faulty failed:" in err
-    assert "did 5 models, 5 logits, 5 runs, 15 measurements; 0 of 36" in out
+    assert "did 5 models, 5 logits, 5 runs, 20 measurements; 0 of 42" in out
 
 
 def test_ctrl_c_in_a_method_is_still_ctrl_c(faulty):
@@ -147,7 +147,7 @@ def test_a_method_that_ends_its_process_is_named_and_the_other_rows_go_on(
     assert "a-faulty · tiny · seed 0: failed" in captured.err
     assert message in captured.err
     assert "a-faulty failed:" in captured.err
-    assert "did 5 models, 5 logits, 5 runs, 15 measurements; 0 of 36" in captured.out
+    assert "did 5 models, 5 logits, 5 runs, 20 measurements; 0 of 42" in captured.out
 
 
 PROTOCOL = """

@@ -12,10 +12,10 @@ from sklearn.svm import SVC
 
 from harness import hookspecs
 from harness.evidence import Cost, Evidence, Labels, Outputs
-from harness.protocols import accuracy, confidence_mia, loss_mia
+from harness.protocols import accuracy, confidence_mia, entropy_mia, loss_mia
 from harness.statistics import proportion
 
-MODULES = [accuracy, confidence_mia, loss_mia]
+MODULES = [accuracy, confidence_mia, entropy_mia, loss_mia]
 PARTS = ("forget", "retain", "test")
 
 
@@ -143,6 +143,7 @@ class TestEveryProtocol:
         assert sorted(protocol.name for protocols in offered for protocol in protocols) == [
             "accuracy",
             "confidence-mia",
+            "entropy-mia",
             "loss-mia",
         ]
 
@@ -269,3 +270,60 @@ class TestConfidenceMia:
     def test_says_why_there_is_no_value_without_test_or_forget_rows(self):
         assert confidence_mia.measure(evidence(test=0))["svc"].note == "no test images"
         assert confidence_mia.measure(evidence(forget=0))["svc"].note == "no points"
+
+
+class TestEntropyMia:
+    def test_the_modified_entropy_is_that_of_a_plain_loop_over_rows_and_classes(self):
+        given = evidence()
+
+        found = entropy_mia.modified_entropy(given.target.forget, given.labels.forget)
+
+        for row, label, value in zip(
+            given.target.forget.double().numpy(), given.labels.forget.tolist(), found, strict=True
+        ):
+            p = np.exp(log_softmax(row))
+            wrong = sum(p[c] * np.log(1 - p[c]) for c in range(5) if c != label)
+            expected = -(1 - p[label]) * np.log(p[label]) - wrong
+            assert value.item() == pytest.approx(expected, rel=1e-9)
+
+    def test_a_rows_value_does_not_depend_on_the_labels_beside_it(self):
+        """The form in use elsewhere indexes whole columns by the labels of the batch."""
+        given = evidence()
+        logits, labels = given.target.forget, given.labels.forget
+
+        alone = [entropy_mia.modified_entropy(logits[i : i + 1], labels[i : i + 1]) for i in (0, 7)]
+
+        together = entropy_mia.modified_entropy(logits, labels)
+        assert [each.item() for each in alone] == together[[0, 7]].tolist()
+
+    def test_is_least_where_a_row_is_sure_and_right_and_most_where_sure_and_wrong(self):
+        logits = torch.tensor([[800.0, 0, 0], [0.0, 0, 0], [0.0, 800, 0]])
+
+        right, unsure, wrong = entropy_mia.modified_entropy(logits, torch.zeros(3).long()).tolist()
+
+        assert right == 0
+        assert unsure == pytest.approx(2 / 3 * np.log(3) + 2 / 3 * np.log(1.5))
+        assert wrong == pytest.approx(1600 - np.log(2))  # the wrong class leaves two others
+
+    def test_tells_sure_rows_apart_whose_probability_rounds_to_one(self):
+        given = binary(forget=[50.0, 60.0], retain=[3.0], test=[45.0, 49.0])
+
+        assert entropy_mia.measure(given)["auc"].value == 100
+
+    def test_has_scikit_learns_auc(self):
+        given = evidence()
+        rows = given.nonmembers
+        scores = [
+            -entropy_mia.modified_entropy(*pair).numpy()
+            for pair in (
+                (given.target.forget, given.labels.forget),
+                (given.target.test[rows], given.labels.test[rows]),
+            )
+        ]
+        truth = np.repeat([1, 0], [len(part) for part in scores])
+
+        estimate = entropy_mia.measure(given)["auc"]
+
+        assert estimate.value == pytest.approx(
+            100 * roc_auc_score(truth, np.concatenate(scores)), abs=1e-9
+        )

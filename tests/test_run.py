@@ -65,7 +65,7 @@ def test_a_suite_runs_and_becomes_pages(unlearn, finished, work):
 
     page = (work / "leaderboards" / "tiny.md").read_text()
     assert status == 0
-    assert "did 12 models, 12 logits, 12 runs, 36 measurements; 0 of 72" in finished
+    assert "did 12 models, 12 logits, 12 runs, 48 measurements; 0 of 84" in finished
     for name in ("original", "retrain", "finetune", "random-labels"):
         assert f"| {name}" in page
     assert (work / "leaderboards" / "finetune.md").exists()
@@ -77,7 +77,7 @@ def test_the_same_command_again_does_nothing_and_says_so(unlearn, finished):
     status, out, _ = unlearn("run", "--suite", "tiny-suite")
 
     assert status == 0
-    assert "did 0 models, 0 logits, 0 runs, 0 measurements; 72 of 72" in out
+    assert "did 0 models, 0 logits, 0 runs, 0 measurements; 84 of 84" in out
 
 
 def test_the_same_seed_gives_the_same_records_in_another_store(unlearn, finished, work):
@@ -319,7 +319,7 @@ def test_a_new_protocol_is_measured_on_old_runs_without_training(unlearn, finish
     status, out, err = unlearn("measure", "-p", "mine.py")
 
     assert (status, err) == (0, "")
-    assert "measured 12 of 48" in out
+    assert "measured 12 of 60" in out
     assert sorted(work.glob("runs/models/*")) == models
 
 

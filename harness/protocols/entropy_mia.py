@@ -1,0 +1,54 @@
+"""Membership inference by a threshold on the modified entropy: forget set against test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from harness.evidence import Estimate, Evidence, Metric, Protocol
+from harness.hookspecs import hookimpl
+from harness.statistics import delong
+
+
+def measure(evidence: Evidence) -> dict[str, Estimate]:
+    """The attack's AUC, in percent; members are the forget set.
+
+    Non-members are those of ``loss-mia``.
+    """
+    logits, labels, rows = evidence.target, evidence.labels, evidence.nonmembers
+    members = modified_entropy(logits.forget, labels.forget).neg()
+    nonmembers = modified_entropy(logits.test[rows], labels.test[rows]).neg()
+    return {"auc": delong(members.cpu().numpy(), nonmembers.cpu().numpy())}
+
+
+def modified_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """``(n,)`` float64, never negative: 0 where a row is sure of its recorded label.
+
+    ``−(1 − p_y)·log p_y − Σ_{c≠y} p_c·log(1 − p_c)``, each row with its own label alone: the form
+    that many unlearning repositories share takes every label of the batch for every row's.
+    """
+    log_p = logits.double().log_softmax(dim=1)
+    top = log_p.argmax(dim=1, keepdim=True)
+    others = log_p.scatter(1, top, -torch.inf).logsumexp(dim=1, keepdim=True)
+    # 1 - p is exact below a half; the largest class has what all others together leave it
+    log_rest = torch.log1p(-log_p.exp()).scatter(1, top, others)
+    own = labels[:, None]
+    right = (log_rest.exp() * log_p).gather(1, own)[:, 0]
+    wrong = (log_p.exp() * log_rest).scatter(1, own, 0.0).sum(dim=1)
+    return -(right + wrong)
+
+
+@hookimpl
+def unlearning_protocols() -> Iterable[Protocol]:
+    """One protocol, ``entropy-mia``: Song and Mittal's modified entropy."""
+    return [
+        Protocol(
+            "entropy-mia",
+            version=1,
+            metrics=(Metric("auc"),),
+            measure=measure,
+            paper="https://arxiv.org/abs/2003.10595",
+        )
+    ]
