@@ -30,6 +30,7 @@ PAPER = "https://arxiv.org/abs/2503.00917"
 SEARCH: Mapping[str, Span] = {
     "epochs": Span(1, 4),
     "lr": Span(5e-3, 0.3, log=True),
+    "epochs_without_retain": Span(1, 30),
     "lr_without_retain": Span(1e-4, 0.1, log=True),
     "closest_steps": Span(4, 10),
 }
@@ -44,8 +45,10 @@ class AmunConfig:
 
     epochs: int = 4
     lr: float = 0.045
-    lr_without_retain: float = 0.01
-    """Where no retain data is granted nothing holds the model, and it bears far less."""
+    epochs_without_retain: int = 20
+    """Where no retain data is granted an epoch is short, and nothing holds the model: many small
+    steps do what few large ones cannot."""
+    lr_without_retain: float = 0.003
     mixture: Mixture = "R+A"
     """What is learned, once an epoch: the retain set, the forget set, the adversarial examples.
     The paper's text says R+F+A, and R+A where the forget set is large; its later code says R+A."""
@@ -66,9 +69,11 @@ class AmunConfig:
         Closest(steps=self.closest_steps)
         require_no_negative(self)
 
-    def rate(self, task: Task) -> float:
-        """The learning rate for what the task grants."""
-        return self.lr if len(task.retain) else self.lr_without_retain
+    def course(self, task: Task) -> tuple[int, float]:
+        """Epochs and learning rate for what the task grants."""
+        if len(task.retain):
+            return self.epochs, self.lr
+        return self.epochs_without_retain, self.lr_without_retain
 
     def search(self) -> Pgd | Closest:
         """The settings of the search that ``attack`` names."""
@@ -85,12 +90,8 @@ def amun(task: Task, config: AmunConfig) -> nn.Module:
     rounded to 8 bits. Deviation: a one-cycle learning rate over 4 epochs in place of the authors'
     10 epochs with StepLR.
     """
-    return fine_tune(
-        task,
-        mixture(task, config),
-        epochs=config.epochs,
-        lr=config.rate(task),
-    )
+    epochs, lr = config.course(task)
+    return fine_tune(task, mixture(task, config), epochs=epochs, lr=lr)
 
 
 def mixture(task: Task, config: AmunConfig) -> Data:

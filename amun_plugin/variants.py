@@ -36,7 +36,9 @@ class AmunAdversarialConfig(AmunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _refuse_changed(self, "mixture", "mixture_without_retain", "lr_without_retain")
+        _refuse_changed(
+            self, "mixture", "mixture_without_retain", "epochs_without_retain", "lr_without_retain"
+        )
 
 
 def amun_adversarial(task: Task, config: AmunAdversarialConfig) -> nn.Module:
@@ -68,11 +70,12 @@ def amun_salun(task: Task, config: AmunSalunConfig) -> nn.Module:
     The authors' code masks gradients, so that weight decay still moves the rest; here nothing does.
     """
     mask = saliency_mask(task.model, task.forget, config.ratio, batch=task.scenario.recipe.batch)
+    epochs, lr = config.course(task)
     return fine_tune(
         task,
         mixture(task, config),
-        epochs=config.epochs,
-        lr=config.rate(task),
+        epochs=epochs,
+        lr=lr,
         after_step=restoring(task.model, mask),
     )
 
@@ -87,11 +90,12 @@ class AmunL1Config(AmunConfig):
 
 def amun_l1(task: Task, config: AmunL1Config) -> nn.Module:
     """AMUN with l1-sparse's fading penalty; the authors' own schedule compounds by mistake."""
+    epochs, lr = config.course(task)
     return fine_tune(
         task,
         mixture(task, config),
-        epochs=config.epochs,
-        lr=config.rate(task),
+        epochs=epochs,
+        lr=lr,
         loss=penalised(config.gamma),
     )
 
@@ -123,17 +127,21 @@ def amun_transferred(task: Task, config: AmunTransferredConfig) -> nn.Module:
         epochs=max(1, round(config.share * recipe.epochs)),
         lr=recipe.lr,
     )
+    epochs, lr = config.course(task)
     return fine_tune(
         task,
         mixture(replace(task, model=other), config),
-        epochs=config.epochs,
-        lr=config.rate(task),
+        epochs=epochs,
+        lr=lr,
     )
 
 
 @dataclass(frozen=True)
 class AmunAdaptiveConfig(AmunConfig):
     """AMUN's settings; R+A is learned, or A where no retain data is granted."""
+
+    epochs_without_retain: int = 8
+    """Each has a search of its own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,11 +159,12 @@ def amun_adaptive(task: Task, config: AmunAdaptiveConfig) -> nn.Module:
         images=as_float(task.forget.images),
         augment=torch.zeros_like(task.forget.augment),
     )
+    epochs, lr = config.course(task)
     return fine_tune(
         task,
         join(task.retain, clean) if len(task.retain) else clean,
-        epochs=config.epochs,
-        lr=config.rate(task),
+        epochs=epochs,
+        lr=lr,
         loss=Refreshed(task, config),
     )
 
@@ -168,6 +177,7 @@ class Refreshed:
 
     def __init__(self, task: Task, config: AmunConfig) -> None:
         self._forget, self._config = task.forget, config
+        self._epochs, _ = config.course(task)
         index = torch.cat([task.retain.index, task.forget.index])
         self._place = torch.full((int(index.max()) + 1,), -1, device=index.device)
         self._place[task.forget.index] = torch.arange(len(task.forget), device=index.device)
@@ -175,7 +185,7 @@ class Refreshed:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """The mean over the batch's rows that have a part in it."""
-        epoch = int(batch.progress * self._config.epochs + 1e-9)
+        epoch = int(batch.progress * self._epochs + 1e-9)
         if epoch != self._epoch:
             self._epoch = epoch
             self._search(model)
@@ -221,7 +231,12 @@ def unlearning_methods() -> list[Method]:
             "amun-adaptive",
             amun_adaptive,
             AmunAdaptiveConfig(),
-            search={**SEARCH, "epochs": Span(1, 3), "closest_steps": Span(3, 6)},
+            search={
+                **SEARCH,
+                "epochs": Span(1, 3),
+                "epochs_without_retain": Span(1, 10),
+                "closest_steps": Span(3, 6),
+            },
         ),
     ]
     return [replace(each, needs_retain=False, paper=PAPER) for each in variants]

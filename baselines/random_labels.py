@@ -7,7 +7,7 @@ passes the forget set first and the retain set then. Defaults are for small task
 arguments have 10 epochs at a constant lr of 0.01.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,14 @@ from torch.nn import functional as F
 
 from harness import Batch, Method, Span, Task, fine_tune, hookimpl, join, require_no_negative
 
+SEARCH: Mapping[str, Span] = {
+    "epochs": Span(1, 4),
+    "lr": Span(1e-3, 0.3, log=True),
+    "epochs_without_retain": Span(1, 30),
+    "lr_without_retain": Span(1e-4, 0.1, log=True),
+}
+"""Of random labels and SalUn."""
+
 
 @dataclass(frozen=True)
 class RandomLabelsConfig:
@@ -23,22 +31,25 @@ class RandomLabelsConfig:
 
     epochs: int = 4
     lr: float = 0.02
+    epochs_without_retain: int = 4
+    """Where no retain data is granted an epoch is short, and nothing holds the model."""
     lr_without_retain: float = 0.008
-    """Where no retain data is granted nothing holds the model, and it bears far less."""
 
     def __post_init__(self) -> None:
         require_no_negative(self)
 
+    def course(self, task: Task) -> tuple[int, float]:
+        """Epochs and learning rate for what the task grants."""
+        if len(task.retain):
+            return self.epochs, self.lr
+        return self.epochs_without_retain, self.lr_without_retain
+
 
 def random_labels(task: Task, config: RandomLabelsConfig) -> nn.Module:
     """The original after ``CE(retain) + CE(forget, a random wrong label)``."""
-    return fine_tune(
-        task,
-        join(task.retain, task.forget),
-        epochs=config.epochs,
-        lr=config.lr if len(task.retain) else config.lr_without_retain,
-        loss=relabelling(task),
-    )
+    epochs, lr = config.course(task)
+    data = join(task.retain, task.forget)
+    return fine_tune(task, data, epochs=epochs, lr=lr, loss=relabelling(task))
 
 
 def relabelling(task: Task) -> Callable[[nn.Module, Batch], Tensor]:
@@ -70,10 +81,6 @@ def unlearning_methods() -> list[Method]:
             RandomLabelsConfig(),
             needs_retain=False,
             paper="https://arxiv.org/abs/2010.10981",
-            search={
-                "epochs": Span(1, 4),
-                "lr": Span(1e-3, 0.3, log=True),
-                "lr_without_retain": Span(1e-4, 0.1, log=True),
-            },
+            search=SEARCH,
         )
     ]

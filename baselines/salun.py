@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from baselines.gradients import summed_gradients
-from baselines.random_labels import relabelling
+from baselines.random_labels import SEARCH, RandomLabelsConfig, relabelling
 from harness import (
     Data,
     Method,
@@ -25,23 +25,20 @@ from harness import (
     fine_tune,
     hookimpl,
     join,
-    require_no_negative,
 )
 
 
 @dataclass(frozen=True)
-class SalunConfig:
-    """Settings of the mask and the fine-tuning."""
+class SalunConfig(RandomLabelsConfig):
+    """Random labels' settings, and the mask's."""
 
-    epochs: int = 4
     lr: float = 0.03
     lr_without_retain: float = 0.01
-    """Where no retain data is granted nothing holds the model, and it bears far less."""
     ratio: float = 0.2
     """Share of the weights that may move."""
 
     def __post_init__(self) -> None:
-        require_no_negative(self)
+        super().__post_init__()
         if not 0 < self.ratio <= 1:
             raise ValueError(f"ratio must be in (0, 1]; got {self.ratio}")
 
@@ -49,11 +46,12 @@ class SalunConfig:
 def salun(task: Task, config: SalunConfig) -> nn.Module:
     """The original after random labels on its salient weights."""
     mask = saliency_mask(task.model, task.forget, config.ratio, batch=task.scenario.recipe.batch)
+    epochs, lr = config.course(task)
     return fine_tune(
         task,
         join(task.retain, task.forget),
-        epochs=config.epochs,
-        lr=config.lr if len(task.retain) else config.lr_without_retain,
+        epochs=epochs,
+        lr=lr,
         loss=relabelling(task),
         after_step=restoring(task.model, mask),
     )
@@ -98,11 +96,6 @@ def unlearning_methods() -> list[Method]:
             SalunConfig(),
             needs_retain=False,
             paper="https://arxiv.org/abs/2310.12508",
-            search={
-                "epochs": Span(1, 4),
-                "lr": Span(1e-3, 0.3, log=True),
-                "lr_without_retain": Span(1e-4, 0.1, log=True),
-                "ratio": Span(0.1, 0.9),
-            },
+            search={**SEARCH, "ratio": Span(0.1, 0.9)},
         )
     ]

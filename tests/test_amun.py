@@ -150,3 +150,17 @@ def test_the_search_of_the_authors_code_has_a_row_of_its_own():
     rows = {method.name: method.config.search() for method in unlearning_methods()}
 
     assert rows == {"amun": Closest(), "amun-pgd": Pgd()}
+
+
+def test_without_retain_data_it_takes_the_epochs_and_the_rate_for_that(task):
+    nothing = replace(task, retain=task.retain.select(torch.arange(0)))
+    config = AmunConfig(epochs=1, lr=0.5, epochs_without_retain=3, lr_without_retain=0.001)
+
+    assert config.course(task) == (1, 0.5)
+    assert config.course(nothing) == (3, 0.001)
+    before = int(task.model[1].num_batches_tracked)
+
+    model = amun(nothing, config)
+
+    found = len(mixture(nothing, config))
+    assert int(model[1].num_batches_tracked) - before == 3 * -(-found // 10)
