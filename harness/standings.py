@@ -76,7 +76,8 @@ class Table:
 
     scenario: Mapping[str, Any]
     standings: tuple[Standing, ...]
-    """The references first, then by rank and gap."""
+    """The references first, then by gap: one that varies much may be far behind and yet not
+    significantly so."""
     components: tuple[str, ...]
     """The metrics that the average gap is made of."""
     discriminates: bool | None
@@ -273,10 +274,10 @@ def _of(rows: Mapping[str, Sequence[Run]], method: str) -> list[Run]:
     return [run for row in rows.values() for run in row if run.method == method]
 
 
-def _order(standing: Standing) -> tuple[int, int, float, str]:
+def _order(standing: Standing) -> tuple[int, bool, float, str]:
     first = REFERENCES.index(standing.method) if standing.method in REFERENCES else 2
     mean = standing.gap.mean if standing.gap else float("inf")
-    return first, standing.rank or 10**6, mean, standing.label
+    return first, standing.rank is None, mean, standing.label
 
 
 def _share(values: Sequence[float], retrained: Sequence[float]) -> float | None:

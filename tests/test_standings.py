@@ -318,3 +318,19 @@ def test_a_table_gives_the_gaps_that_its_ranks_rest_on():
     for label, gaps in table.gaps.items():
         assert len(gaps) == 8
         assert statistics.fmean(gaps.values()) == pytest.approx(standing(table, label).gap.mean)
+
+
+def test_rows_stand_in_the_order_of_their_gaps_behind_the_references():
+    steady = world({"near": 2, "far": 8}, n=4)
+    wild = [lines("wild", s, (80 + 40 * (s == 0), 100, 80, 50 + 40 * (s == 0))) for s in range(4)]
+
+    (table,) = tables([*steady, *itertools.chain(*wild)])
+
+    shown = [each for each in table.standings if each.method not in ("original", "retrain")]
+    assert [each.label for each in shown] == sorted(table.gaps, key=lambda m: mean_of(table, m))
+    assert standing(table, "wild").rank == 1  # so much varies that nothing is significant
+    assert shown[0].label != "wild"
+
+
+def mean_of(table, label):
+    return statistics.fmean(table.gaps[label].values())
