@@ -19,7 +19,8 @@ def contained() -> Iterator[None]:
     generators of random numbers.
     """
     folder = Path.cwd()
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    dtype = torch.get_default_dtype()
+    device = torch.empty(0).device  # torch 2.6 cannot name its default once that was put back
     threads, grad = torch.get_num_threads(), torch.is_grad_enabled()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
