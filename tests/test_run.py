@@ -97,7 +97,7 @@ def test_more_replicates_add_to_those_that_are_there(unlearn, finished):
 def test_several_scenarios_share_originals_and_retrained_models(unlearn, finished):
     _, out, _ = unlearn("run", "finetune", "--scenario", "tiny", "--set", "finetune.lr=0.01")
 
-    assert "did 2 models, 2 logits, 2 runs, 6 measurements" in out
+    assert "did 2 models, 2 logits, 2 runs, 8 measurements" in out
 
 
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(unlearn, work):
@@ -111,7 +111,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(unlearn, work):
 def test_a_method_runs_again_when_asked_to(unlearn, finished):
     _, out, _ = unlearn("run", "--suite", "tiny-suite", "--again", "finetune")
 
-    assert "did 2 models, 2 logits, 2 runs, 6 measurements" in out
+    assert "did 2 models, 2 logits, 2 runs, 8 measurements" in out
 
 
 def test_a_plugin_gets_its_row_and_an_edited_one_is_run_again(unlearn, finished, work):
@@ -282,7 +282,7 @@ def test_records_outlive_the_store_and_nothing_is_doubled(unlearn, finished, wor
 
     records = (work / "leaderboards" / "records" / "tiny.jsonl").read_text().splitlines()
     assert alone == 0
-    assert len(records) == 48
+    assert len(records) == 60
     assert pages("leaderboards").keys() == before.keys()
 
 
