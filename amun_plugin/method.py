@@ -15,6 +15,7 @@ from torch import nn
 from amun_plugin.adversarial import Closest, Pgd, attack
 from harness import (
     Data,
+    FineTuning,
     Method,
     Span,
     Task,
@@ -40,14 +41,13 @@ Mixture = Literal["R+F+A", "R+A", "F+A", "A"]
 
 
 @dataclass(frozen=True)
-class AmunConfig:
+class AmunConfig(FineTuning):
     """Settings of the search and the fine-tuning; learning rates are those of small tasks."""
 
     epochs: int = 4
     lr: float = 0.045
     epochs_without_retain: int = 20
-    """Where no retain data is granted an epoch is short, and nothing holds the model: many small
-    steps do what few large ones cannot."""
+    """Many small steps do what few large ones cannot."""
     lr_without_retain: float = 0.003
     mixture: Mixture = "R+A"
     """What is learned, once an epoch: the retain set, the forget set, the adversarial examples.
@@ -68,12 +68,6 @@ class AmunConfig:
         Pgd(eps_init=self.eps_init, steps=self.steps)
         Closest(steps=self.closest_steps)
         require_no_negative(self)
-
-    def course(self, task: Task) -> tuple[int, float]:
-        """Epochs and learning rate for what the task grants."""
-        if len(task.retain):
-            return self.epochs, self.lr
-        return self.epochs_without_retain, self.lr_without_retain
 
     def search(self) -> Pgd | Closest:
         """The settings of the search that ``attack`` names."""

@@ -21,3 +21,10 @@ def summed_gradients(
         gradients = torch.autograd.grad(loss, weights)
         total = [value + gradient for value, gradient in zip(total, gradients, strict=True)]
     return total
+
+
+def mean_gradients(
+    model: nn.Module, weights: Sequence[Tensor], data: Data, *, batch: int
+) -> list[Tensor]:
+    """For each weight the mean over the rows of ∇CE, as ``summed_gradients``."""
+    return [value / len(data) for value in summed_gradients(model, weights, data, batch=batch)]

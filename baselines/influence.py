@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.fisher import sample_gradients
-from baselines.gradients import summed_gradients
+from baselines.gradients import mean_gradients
 from harness import Data, Method, Span, Task, hookimpl
 
 ROW_NUMBERS = 2**28
@@ -115,8 +115,8 @@ def inverse_fisher_product(rows: Tensor, vector: Tensor, damping: float) -> Tens
 
 def _mean_gradient(task: Task, data: Data) -> Tensor:
     weights = list(task.model.parameters())
-    summed = summed_gradients(task.model, weights, data, batch=task.scenario.recipe.batch)
-    return torch.cat([value.flatten() for value in summed]) / len(data)
+    means = mean_gradients(task.model, weights, data, batch=task.scenario.recipe.batch)
+    return torch.cat([value.flatten() for value in means])
 
 
 def _flat(gradients: Mapping[str, Tensor]) -> Tensor:

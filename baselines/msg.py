@@ -10,9 +10,9 @@ classifier by all of theirs.
 
 The gradients are means over either set, in eval mode; that code sums means of batches and leaves
 the mode to its caller. Its linear warm-up and decay are one-cycle here, and the scenario's
-augmentation stands where it has none. A network with one
-convolution or none (a ViT has its patch embedding) also has its linear layers edited so, but for
-the last, its classifier. BatchNorm's statistics follow the fine-tuning.
+augmentation stands where it has none. A network with one convolution or none (a ViT has its patch
+embedding) also has its linear layers edited so, but for the last, its classifier. BatchNorm's
+statistics follow the fine-tuning.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,9 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.gradients import summed_gradients
+from baselines.gradients import mean_gradients
 from harness import (
-    Data,
     Method,
     Span,
     Task,
@@ -83,8 +82,8 @@ def idle_weights(task: Task, kernels: Mapping[str, Tensor], rate: float) -> dict
     drawn = torch.randperm(len(task.retain), generator=task.generator)[: len(task.forget)]
     weights = list(kernels.values())
     size = task.scenario.recipe.batch
-    retain = _mean_gradients(task.model, weights, task.retain.select(drawn), size)
-    forget = _mean_gradients(task.model, weights, task.forget, size)
+    retain = mean_gradients(task.model, weights, task.retain.select(drawn), batch=size)
+    forget = mean_gradients(task.model, weights, task.forget, batch=size)
     idle = {}
     for name, kept, lost in zip(kernels, retain, forget, strict=True):
         gradient = (kept - lost).abs().flatten()
@@ -92,10 +91,6 @@ def idle_weights(task: Task, kernels: Mapping[str, Tensor], rate: float) -> dict
         chosen[gradient.topk(round(rate * len(gradient)), largest=False).indices] = True
         idle[name] = chosen.view(kept.shape)
     return idle
-
-
-def _mean_gradients(model: nn.Module, weights: list[Tensor], data: Data, size: int) -> list[Tensor]:
-    return [value / len(data) for value in summed_gradients(model, weights, data, batch=size)]
 
 
 @torch.no_grad()

@@ -14,7 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Batch, Method, Span, Task, fine_tune, hookimpl, join, require_no_negative
+from harness import (
+    Batch,
+    FineTuning,
+    Method,
+    Span,
+    Task,
+    fine_tune,
+    hookimpl,
+    join,
+    require_no_negative,
+)
 
 SEARCH: Mapping[str, Span] = {
     "epochs": Span(1, 4),
@@ -26,23 +36,16 @@ SEARCH: Mapping[str, Span] = {
 
 
 @dataclass(frozen=True)
-class RandomLabelsConfig:
+class RandomLabelsConfig(FineTuning):
     """Settings of the fine-tuning."""
 
     epochs: int = 4
     lr: float = 0.02
     epochs_without_retain: int = 4
-    """Where no retain data is granted an epoch is short, and nothing holds the model."""
     lr_without_retain: float = 0.008
 
     def __post_init__(self) -> None:
         require_no_negative(self)
-
-    def course(self, task: Task) -> tuple[int, float]:
-        """Epochs and learning rate for what the task grants."""
-        if len(task.retain):
-            return self.epochs, self.lr
-        return self.epochs_without_retain, self.lr_without_retain
 
 
 def random_labels(task: Task, config: RandomLabelsConfig) -> nn.Module:

@@ -9,6 +9,7 @@ from harness.search import Choice, Span
 from harness.specs import (
     Backbone,
     Dataset,
+    FineTuning,
     Method,
     Recipe,
     Replicate,
@@ -31,6 +32,7 @@ __all__ = [
     "Dataset",
     "Estimate",
     "Evidence",
+    "FineTuning",
     "GivenRows",
     "Labels",
     "Method",

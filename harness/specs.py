@@ -223,6 +223,23 @@ class Catalog:
     """Plugin → why it was left out."""
 
 
+@dataclass(frozen=True)
+class FineTuning:
+    """Settings for a config to inherit whose method fine-tunes with and without retain data."""
+
+    epochs: int
+    lr: float
+    epochs_without_retain: int
+    """Where no retain data is granted an epoch is short, and nothing holds the model."""
+    lr_without_retain: float
+
+    def course(self, task: Task) -> tuple[int, float]:
+        """Epochs and learning rate for what the task grants."""
+        if len(task.retain):
+            return self.epochs, self.lr
+        return self.epochs_without_retain, self.lr_without_retain
+
+
 def require_no_negative(config: object) -> None:
     """Raises ValueError for a config in which some number is negative; for ``__post_init__``."""
     for name, value in vars(config).items():

@@ -8,7 +8,7 @@ from torch import nn
 
 from amun_plugin import AttackIncomplete, Closest, Pgd
 from amun_plugin.method import AmunConfig, amun, examples, mixture, unlearning_methods
-from harness import Data, RandomFraction, Recipe, Scenario, Task, predict, train
+from harness import Data, predict, train
 
 SEARCHES = ("pgd", "pgd-origin", "closest")
 CLASSES = 3
@@ -33,18 +33,16 @@ def trained():
 
 
 @pytest.fixture
-def task(trained):
+def task(task, trained):
     model, data = trained
     copy = network()
     copy.load_state_dict(model.state_dict())
-    return Task(
+    return replace(
+        task,
         model=copy.eval(),
         retain=data.select(torch.arange(20, 60)),
         forget=data.select(torch.arange(20)),
-        held_out=data.select(torch.arange(0)),
         untrained=network,
-        scenario=Scenario("s", "d", "b", Recipe(10, 0.1, batch=10), RandomFraction(0.3)),
-        generator=torch.Generator().manual_seed(0),
     )
 
 

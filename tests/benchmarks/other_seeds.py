@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from statistics import fmean
 
 from harness.archive import published_lines
 from harness.standings import Table, tables
@@ -20,7 +21,7 @@ def verdict(first: Table, second: Table) -> str:
         significant_pairs({label: table.gaps[label] for label in sorted(shared)})
         for table in (first, second)
     )
-    means = {label: sum(second.gaps[label].values()) / len(second.gaps[label]) for label in shared}
+    means = {label: fmean(second.gaps[label].values()) for label in shared}
     otherwise = sum(means[better] > means[worse] for better, worse in here)
     reversed_ = sorted((better, worse) for better, worse in here if (worse, better) in there)
     name, sizes = first.scenario["name"], f"{_replicates(first)} and {_replicates(second)}"
