@@ -141,13 +141,13 @@ class Workshop:
 
     def outputs(self, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The logits on the whole train set and on the test set, on the CPU."""
-        model = self._loaded(weights)
+        model = self._loaded(weights).to(memory_format=torch.channels_last)  # as predict's images
         return predict(model, self.material.train).cpu(), predict(model, self.material.test).cpu()
 
     def _loaded(self, weights: Mapping[str, Tensor]) -> nn.Module:
         model = self.untrained(0, "to be overwritten")
         model.load_state_dict(dict(weights))
-        return model.to(memory_format=torch.channels_last).eval()
+        return model.eval()
 
     def _task(
         self, original: Mapping[str, Tensor], split: Split, seed: int, *, purpose: str

