@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UserError
 from harness.leaderboard import MARK, render
-from harness.plan import MEASUREMENT, RUN, UNDEFINED
-from harness.records import (
+from harness.lines import (
     MALFORMED,
-    Line,
-    Measurement,
-    Run,
-    Undefined,
     measurement_of,
-    merge,
     read_lines,
     run_of,
     undefined_of,
     write_line,
 )
+from harness.plan import FAILURE, MEASUREMENT, RUN, UNDEFINED
+from harness.records import Line, Measurement, Run, Undefined, merge
 from harness.store import CorruptionError, Store
+
+READERS: Mapping[str, Callable[[Mapping[str, Any]], Line]] = {
+    RUN: run_of,
+    FAILURE: run_of,
+    MEASUREMENT: measurement_of,
+    UNDEFINED: undefined_of,
+}
+"""The kinds of the store that hold lines."""
 
 
 def stored_lines(
@@ -31,12 +36,12 @@ def stored_lines(
     report: Callable[[str], None],
     steps: Collection[tuple[str, str]] | None = None,
 ) -> list[Line]:
-    """The lines of a store's finished runs, or of these steps of it.
+    """The lines of a store's runs, failed ones too, or of these steps of it.
 
     A broken result is reported and left out.
     """
     found: list[Line] = []
-    for kind, read in ((RUN, run_of), (MEASUREMENT, measurement_of), (UNDEFINED, undefined_of)):
+    for kind, read in READERS.items():
         keys = store.keys(kind) if steps is None else [key for of, key in steps if of == kind]
         for key in keys:
             if not store.has(kind, key):
@@ -47,9 +52,11 @@ def stored_lines(
                 report(f"left out: {error}; `unlearn run` makes it anew")
             except MALFORMED as error:
                 report(f"left out: {kind}/{key} is not a record ({type(error).__name__}: {error})")
-    there = {line.run_id for line in found if isinstance(line, Run)}
+    there = {(line.run_id, line.outcome) for line in found if isinstance(line, Run)}
     return merge(
-        line for line in found if not isinstance(line, Measurement) or line.run_id in there
+        line
+        for line in found
+        if not isinstance(line, Measurement) or (line.run_id, line.outcome) in there
     )
 
 

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from harness.circumstances import circumstances, now
 from harness.evidence import Cost, Estimate, Evidence, Labels, Outputs, Protocol
+from harness.lineage import broken, outcome
+from harness.lineage import facts as facts_of
 from harness.models import ChangedError, Material, Workshop, model_seed
-from harness.plan import CODE, LOGITS, MEASUREMENT, MODEL, RUN, Row, Step
-from harness.records import CHANGED, DIVERGED, FINISHED, Measurement, Run, plain
-from harness.specs import ORIGINAL, RETRAIN, Catalog, Scenario
+from harness.plan import CODE, FAILURE, LOGITS, MEASUREMENT, MODEL, RUN, Row, Step, run_id_of
+from harness.records import CHANGED, DIVERGED, FAILED, FINISHED, Measurement, Run, plain
+from harness.specs import ORIGINAL, REFERENCES, RETRAIN, Catalog, Scenario
 from harness.splits import Split, split, training_rows
-from harness.store import Store
+from harness.store import CorruptionError, Store, digest
 
 
 class ProtocolError(Exception):
@@ -32,6 +34,8 @@ class Bench:
         self.store = store
         self.most_passes = math.inf
         """A method that takes more is stopped."""
+        self.isolated = False
+        """Whether this process does one step and ends; the records say so."""
         self._catalog = catalog
         self._data = data.absolute()  # a plugin may change the working directory
         self._device = device
@@ -56,7 +60,8 @@ class Bench:
     def do(self, step: Step) -> None:
         """Computes the step and puts its result into the store; call it under the step's lock.
 
-        Raises CorruptionError where a result that it builds on is broken.
+        Raises CorruptionError where a result that it builds on is broken, or was made of other
+        numbers than its neighbours.
         """
         work = {
             MODEL: self._make,
@@ -68,7 +73,7 @@ class Bench:
 
     def _make(self, step: Step) -> None:
         row, workshop = step.row, self.workshop(step.row.scenario)
-        material, changed = workshop.material, ""
+        material, changed, behind = workshop.material, "", ""
         if row.method == ORIGINAL:
             rows = training_rows(row.scenario, row.replicate, len(material.train))
             weights, cost = workshop.trained(rows, row.replicate.seed, ORIGINAL)
@@ -78,6 +83,7 @@ class Bench:
             weights, cost = workshop.trained(rows, model_seed(row.replicate), purpose)
         else:
             original = self.store.read(*step.needs[0]).tensors
+            behind = digest(original)  # before a method can change it
             method = self._catalog.methods[row.method]
             try:
                 weights, cost = workshop.unlearned(
@@ -94,45 +100,43 @@ class Bench:
             "row": str(row),
             "changed": changed,
             "cost": dataclasses.asdict(cost),
-            "circumstances": circumstances(self._device),
+            "circumstances": {**circumstances(self._device), "isolated": self.isolated},
+            "digest": digest(weights),
+            "original": behind,
         }
         self.store.write(MODEL, step.key, facts, weights)
 
     def _predict(self, step: Step) -> None:
         made = self.store.read(*step.needs[0])
         if made.facts.get("changed"):  # no model that the harness can build has these weights
-            facts = {"row": str(step.row), "finite": False}
+            facts = {"row": str(step.row), "finite": False, "digest": "", "model": ""}
             self.store.write(LOGITS, step.key, facts, {})
             return
         train, test = self.workshop(step.row.scenario).outputs(made.tensors)
         finite = bool(train.isfinite().all() and test.isfinite().all())
-        facts = {"row": str(step.row), "finite": finite}
-        self.store.write(LOGITS, step.key, facts, {"train": train, "test": test})
+        logits = {"train": train, "test": test}
+        facts = {
+            "row": str(step.row),
+            "finite": finite,
+            "digest": digest(logits),
+            "model": made.facts["digest"],
+        }
+        self.store.write(LOGITS, step.key, facts, logits)
 
     def _record(self, step: Step) -> None:
         """Writes the line that is published, and where the logits lie that it is measured on."""
-        row = step.row
-        model, logits, *retrained = step.needs
+        model, logits, original, *retrained = step.needs
+        self._require_one_lineage(step)
         made = self.store.read(*model, tensors=False).facts
-        finite = self.store.read(*logits, tensors=False).facts["finite"]
-        line = Run(
-            run_id=step.key,
-            scenario={
-                **plain(row.scenario),
-                "data": row.fingerprint,
-                "build": row.build,
-                "code": CODE,
-            },
-            replicate=dataclasses.asdict(row.replicate),
-            method=row.method,
-            config={} if row.config is None else dataclasses.asdict(row.config),
-            draw=row.draw,
-            source=row.source,
-            status=_status(made, finite=finite),
-            chosen=row.chosen,
-            tuning_passes=row.tuning_passes,
-            circumstances={**made["circumstances"], "finished": now()},
+        own = self.store.read(*logits, tensors=False).facts
+        line = dataclasses.replace(
+            _line(step.row, step.key, made["circumstances"]),
+            status=_status(made, finite=own["finite"]),
+            reason=_reason(made, finite=own["finite"]),
             cost=Cost(**made["cost"]),
+            digest=own["digest"],
+            original=self._digest(original),
+            retrained=tuple(self._digest(each) for each in retrained),
         )
         facts = {
             "line": dataclasses.asdict(line),
@@ -140,17 +144,51 @@ class Bench:
             "retrained": [key for _, key in retrained],
         }
         self.store.write(RUN, step.key, facts, None)
+        self.store.discard(FAILURE, step.key)
+
+    def record_failure(self, step: Step, reason: str) -> None:
+        """Keeps that a method failed at a step, for the page; its next success discards that.
+
+        Nothing is kept of the references, of a protocol, or where the step's needs are broken.
+        Computes nothing and touches no device. Raises StoreError where it cannot be written.
+        """
+        if step.kind == MEASUREMENT or step.row.method in REFERENCES:
+            return
+        try:
+            behind = self.store.read(*step.needs[0], tensors=False).facts
+        except CorruptionError:
+            return
+        key = run_id_of(step.row)
+        line = dataclasses.replace(
+            _line(step.row, key, behind["circumstances"]),
+            status=FAILED,
+            reason=" ".join(reason.split()),
+        )
+        self.store.write(FAILURE, key, {"line": dataclasses.asdict(line)}, None)
+
+    def _digest(self, at: tuple[str, str]) -> str:
+        return str(facts_of(self.store, at)["digest"])
+
+    def _require_one_lineage(self, step: Step) -> None:
+        for (kind, key), fault in broken(step, self.store).items():
+            raise CorruptionError(f"{kind}/{key}: {fault}")
 
     def _measure(self, step: Step) -> None:
         assert step.protocol is not None
+        self._require_one_lineage(step)
         run = self.store.read(*step.needs[0]).facts
         if run["line"]["status"] != FINISHED:
             nothing = Estimate(None, note=run["line"]["status"])
             estimates = {metric.name: nothing for metric in step.protocol.metrics}
         else:
             estimates = checked(step.protocol, self._evidence(step.row, run))
-        run_id = step.needs[0][1]
-        line = Measurement(run_id, step.protocol.name, step.protocol.version, estimates)
+        line = Measurement(
+            run_id=step.needs[0][1],
+            protocol=step.protocol.name,
+            version=step.protocol.version,
+            estimates=estimates,
+            outcome=outcome(run["line"]),
+        )
         self.store.write(MEASUREMENT, step.key, {"line": dataclasses.asdict(line)}, None)
 
     def _evidence(self, row: Row, run: Mapping[str, Any]) -> Evidence:
@@ -177,6 +215,35 @@ class Bench:
     def _split(self, row: Row) -> Split:
         material = self.material(row.scenario.dataset)
         return split(row.scenario, row.replicate, material.train.labels, material.test.labels)
+
+
+def _line(row: Row, run_id: str, where: Mapping[str, Any]) -> Run:
+    """What was asked, and where it was done; not yet what came of it."""
+    return Run(
+        run_id=run_id,
+        scenario={
+            **plain(row.scenario),
+            "data": row.fingerprint,
+            "build": row.build,
+            "code": CODE,
+        },
+        replicate=dataclasses.asdict(row.replicate),
+        method=row.method,
+        config={} if row.config is None else dataclasses.asdict(row.config),
+        draw=row.draw,
+        source=row.source,
+        status=FINISHED,
+        chosen=row.chosen,
+        tuning_passes=row.tuning_passes,
+        circumstances={**where, "finished": now()},
+        cost=Cost({}, 0.0),
+    )
+
+
+def _reason(made: Mapping[str, Any], *, finite: bool) -> str:
+    if made.get("changed"):
+        return " ".join(str(made["changed"]).split())
+    return "" if finite else "its logits are not finite"
 
 
 def _status(made: Mapping[str, Any], *, finite: bool) -> str:

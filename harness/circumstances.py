@@ -21,6 +21,7 @@ def circumstances(device: torch.device) -> dict[str, Any]:
     return {
         "device": device.type,
         "hardware": name,
+        "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "packages": {package: _version(package) for package in PACKAGES},
         "python": platform.python_version(),

@@ -11,11 +11,13 @@ from harness.records import identity, plain
 from harness.sources import source_hash
 from harness.specs import ORIGINAL, RETRAIN, RETRAIN_DRAWS, Catalog, Method, Replicate, Scenario
 
-CODE = 1
+CODE = 2
 """Raised when a change of the harness changes the numbers that it produces."""
 
 MODEL, LOGITS, RUN, MEASUREMENT = "models", "logits", "runs", "measurements"
 UNDEFINED = "undefined"
+FAILURE = "failures"
+"""What the store keeps beside the results of steps: methods that have no row, runs that failed."""
 KINDS = (MODEL, LOGITS, RUN, MEASUREMENT)
 """The kinds of step, which are the folders of the store."""
 
@@ -134,7 +136,7 @@ class _Problem:
                 tuning_passes=entrant.tuning_passes,
             )
             rows[MODEL, self.unlearned(replicate, row)] = row
-        references = [logits_of(self.retrained(replicate, draw)) for draw in range(RETRAIN_DRAWS)]
+        original_logits, *references = self.references(replicate)
         for model, row in rows.items():
             needs = (
                 () if row.method in (ORIGINAL, RETRAIN) else ((MODEL, self.original(replicate)),)
@@ -142,7 +144,8 @@ class _Problem:
             yield Step(*model, needs, row)
             yield Step(*logits_of(model[1]), (model,), row)
             run = RUN, self.run_id(row)
-            yield Step(*run, (model, logits_of(model[1]), *references), row)
+            own = (model, logits_of(model[1]))
+            yield Step(*run, (*own, original_logits, *references), row)
             behind = (run, logits_of(model[1]), *references)
             for protocol in protocols:
                 yield measurement_step(behind, protocol, row)
@@ -187,6 +190,11 @@ class _Problem:
             }
         )
 
+    def references(self, replicate: Replicate) -> list[tuple[str, str]]:
+        """Where the logits of the original and of the K retrained models lie."""
+        retrained = [self.retrained(replicate, draw) for draw in range(RETRAIN_DRAWS)]
+        return [logits_of(key) for key in (self.original(replicate), *retrained)]
+
     def unlearned(self, replicate: Replicate, row: Row) -> str:
         """The name of an unlearned model."""
         return identity(
@@ -216,6 +224,11 @@ class _Problem:
                 "draw": row.draw,
             }
         )
+
+
+def run_id_of(row: Row) -> str:
+    """The name of the run that a row is."""
+    return _Problem(row.scenario, row.fingerprint, row.build).run_id(row)
 
 
 def logits_of(model: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Runs and measurements as JSON lines, and the hash that names what was asked."""
+"""Runs and measurements, the hash that names what was asked, and which of two lines stands."""
 
 from __future__ import annotations
 
@@ -8,50 +8,15 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from harness.data import Augmentation
-from harness.errors import UserError
 from harness.evidence import Cost, Estimate
-from harness.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
-from harness.names import check_name
-from harness.shapes import require_type
-from harness.specs import Recipe, Scenario
 
 FINISHED, DIVERGED, CHANGED = "finished", "diverged", "changed architecture"
-STATUSES = (FINISHED, DIVERGED, CHANGED)
-
-PARTS: Mapping[str, type[Any]] = {
-    part.__name__: part
-    for part in (
-        Scenario,
-        Recipe,
-        Augmentation,
-        RandomFraction,
-        WholeClass,
-        ClassFraction,
-        GivenRows,
-    )
-}
-"""What a scenario is made of, by the name under which ``plain`` writes it."""
-
-
-CIRCUMSTANCES: Mapping[str, Any] = {
-    "device": str,
-    "hardware": str,
-    "threads": int,
-    "packages": Mapping[str, str],
-    "commit": str,
-    "finished": str,
-}
-"""What a page reads of a run's circumstances, and of which type it is."""
-
-MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
-"""What reading a line raises that is no record."""
-
-BESIDE_THE_SCENARIO = ("data", "build", "code")
-"""What a run's line says beside its scenario: hashes of the data and of the backbone, and the
-version of the harness's numbers. Runs that differ in one of them share no table."""
+FAILED = "failed"
+"""The method raised, was killed, hung or ran out of time: there is no model."""
+STATUSES = (FINISHED, DIVERGED, CHANGED, FAILED)
 
 
 @dataclass(frozen=True)
@@ -76,6 +41,29 @@ class Run:
     """How its settings were chosen, where they are not the method's defaults."""
     tuning_passes: float = 0.0
     """What all trials of the method's tuning took together."""
+    digest: str = ""
+    """Of its logits, train and test: 20 hexadecimal digits; empty where there are none."""
+    original: str = ""
+    """The digest of the original's logits."""
+    retrained: tuple[str, ...] = ()
+    """Those of the K retrained models that it is measured against; a retrained one is among its
+    own."""
+    reason: str = ""
+    """One line: why the status is not FINISHED."""
+
+    @cached_property
+    def outcome(self) -> str:
+        """What came of it beside what, on one machine; empty for lines without digests.
+
+        Runs of one ``run_id`` and different outcomes are of machines that compute differently.
+        """
+        return outcome_of(self.digest, self.original, self.retrained)
+
+
+def outcome_of(digest: str, original: str, retrained: Iterable[str]) -> str:
+    """20 hexadecimal digits over the digests of a run and of its references."""
+    digests = [digest, original, *retrained]
+    return identity(digests) if any(digests) else ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +74,8 @@ class Measurement:
     protocol: str
     version: int
     estimates: Mapping[str, Estimate]
+    outcome: str = ""
+    """Of the run that was measured."""
 
 
 @dataclass(frozen=True)
@@ -131,133 +121,40 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{value!r} of type {type(value).__name__} has no JSON form")
 
 
-def write_line(line: Line) -> str:
-    """One JSON object without a line break."""
-    return json.dumps(
-        {"kind": type(line).__name__.lower(), **dataclasses.asdict(line)},
-        sort_keys=True,
-        allow_nan=False,
-    )
-
-
-def read_lines(text: str, where: str) -> list[Line]:
-    """The records in a text.
-
-    Raises UserError that names the place and the line of the first one that is none.
-    """
-    lines: list[Line] = []
-    for number, raw in enumerate(text.splitlines(), start=1):
-        if not raw.strip():
-            continue
-        try:
-            lines.append(_read(_parsed(raw)))
-        except (*MALFORMED, RecursionError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"{where}, line {number}: not a record ({type(error).__name__}: {reason:.200}); "
-                f"restore the file from git, or remove the line"
-            ) from None
-    return lines
-
-
-def _parsed(text: str) -> Any:
-    """JSON, less what Python reads and cannot write: NaN, infinity and half a character."""
-    fields = json.loads(text)
-    json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
-    return fields
-
-
-def _read(fields: dict[str, Any]) -> Line:
-    kind = fields.pop("kind")
-    if kind == "run":
-        return run_of(fields)
-    if kind == "measurement":
-        return measurement_of(fields)
-    if kind == "undefined":
-        return undefined_of(fields)
-    raise ValueError(f"kind must be 'run', 'measurement' or 'undefined'; got {kind!r}")
-
-
-def run_of(fields: Mapping[str, Any]) -> Run:
-    """The run that ``dataclasses.asdict`` took apart; raises one of MALFORMED where it is none."""
-    run = Run(**{**fields, "cost": Cost(**fields["cost"])})
-    require_type("run", run)
-    check_name("method", run.method)
-    require_type("scenario", scenario_of(run.scenario))
-    require_type("data", run.scenario["data"], str)
-    require_type("build", run.scenario.get("build", ""), str)
-    require_type("code", run.scenario.get("code", 0), int)
-    if {*run.replicate} != {"seed", "forget_seed"}:
-        raise ValueError(f"replicate: expected seed and forget_seed; got {sorted(run.replicate)}")
-    if run.status not in STATUSES:
-        raise ValueError(f"status must be one of {', '.join(STATUSES)}; got {run.status!r}")
-    for name, hint in CIRCUMSTANCES.items():
-        require_type(f"circumstances: {name}", run.circumstances[name], hint)
-    return run
-
-
-def measurement_of(fields: Mapping[str, Any]) -> Measurement:
-    """The measurement that ``dataclasses.asdict`` took apart; else raises one of MALFORMED."""
-    estimates = {name: Estimate(**value) for name, value in fields["estimates"].items()}
-    measurement = Measurement(**{**fields, "estimates": estimates})
-    require_type("measurement", measurement)
-    check_name("protocol", measurement.protocol)
-    for name, estimate in estimates.items():
-        if (estimate.low is None) != (estimate.high is None):
-            raise ValueError(f"{name}: low and high go together; got {estimate!r}")
-    return measurement
-
-
-def undefined_of(fields: Mapping[str, Any]) -> Undefined:
-    """The line that ``dataclasses.asdict`` took apart; else raises one of MALFORMED."""
-    line = Undefined(**fields)
-    require_type("undefined", line)
-    check_name("scenario", line.scenario)
-    check_name("method", line.method)
-    return line
-
-
-def scenario_of(fields: Mapping[str, Any]) -> Scenario:
-    """The scenario that ``plain`` took apart for a run's line."""
-    own = {name: value for name, value in fields.items() if name not in BESIDE_THE_SCENARIO}
-    scenario = _revived(own)
-    if not isinstance(scenario, Scenario):
-        raise TypeError(f"scenario: expected a Scenario; got {type(scenario).__name__}")
-    return scenario
-
-
-def _revived(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_revived(item) for item in value)
-    if not isinstance(value, Mapping):
-        return value
-    fields = {name: _revived(item) for name, item in value.items() if name != "is"}
-    return PARTS[value["is"]](**fields)
-
-
 def merge(*sources: Iterable[Line]) -> list[Line]:
     """All lines, sorted; of two with one identity the later source's stands.
 
-    But a protocol's higher version stands, wherever it comes from.
+    But a protocol's higher version stands, wherever it comes from, and so does any other status
+    of a run beside a failure.
     """
     by_key: dict[tuple[str, ...], Line] = {}
     for source in sources:
         for line in source:
             there = by_key.get(_key(line))
-            if there is None or _version(line) >= _version(there):
+            if there is None or _precedence(line) >= _precedence(there):
                 by_key[_key(line)] = line
-    return [by_key[key] for key in sorted(by_key)]
+    made = {
+        line.run_id for line in by_key.values() if isinstance(line, Run) and line.status != FAILED
+    }
+    lines = (by_key[key] for key in sorted(by_key))
+    return [
+        line
+        for line in lines
+        if not (isinstance(line, Run) and line.status == FAILED and line.run_id in made)
+    ]
 
 
-def _version(line: Line) -> int:
-    return line.version if isinstance(line, Measurement) else 0
+def _precedence(line: Line) -> int:
+    if isinstance(line, Measurement):
+        return line.version
+    return int(isinstance(line, Run) and line.status != FAILED)
 
 
 def _key(line: Line) -> tuple[str, ...]:
     if isinstance(line, Run):
         seed = line.replicate
         order = f"{seed['seed']:012d}", f"{seed['forget_seed']:012d}", f"{line.draw:06d}"
-        return ("run", line.method, *order, line.run_id)
+        return ("run", line.method, *order, line.run_id, line.outcome)
     if isinstance(line, Undefined):
         return ("undefined", line.scenario, line.method)
-    return ("measurement", line.run_id, line.protocol)
+    return ("measurement", line.run_id, line.outcome, line.protocol)

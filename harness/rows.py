@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -46,6 +47,18 @@ def _label(run: Run, configs: Iterable[Mapping[str, Any]]) -> str:
         )
     ]
     return f"{run.method} ({', '.join(odd)})" if odd else run.method
+
+
+def runs_of(rows: Mapping[str, Sequence[Run]], method: str) -> list[Run]:
+    """All runs of a method, whatever its settings."""
+    return [run for row in rows.values() for run in row if run.method == method]
+
+
+def share_of(values: Sequence[float], retrained: Sequence[float]) -> float | None:
+    """The mean of the values over that of the retrained models; none where either lacks."""
+    if not values or not retrained or not statistics.fmean(retrained):
+        return None
+    return statistics.fmean(values) / statistics.fmean(retrained)
 
 
 def age(run: Run) -> tuple[str, str]:

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.evidence import STORED, Estimate
-from harness.records import CHANGED, DIVERGED, FINISHED, Line, Measurement, Run, Undefined, merge
+from harness.records import (
+    CHANGED,
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    Line,
+    Measurement,
+    Run,
+    Undefined,
+    merge,
+)
 from harness.rows import (
     ReplicateKey,
     age,
@@ -19,6 +29,8 @@ from harness.rows import (
     problem_of,
     replicate_of,
     rows_of,
+    runs_of,
+    share_of,
     values_of,
 )
 from harness.specs import ORIGINAL, REFERENCES, RETRAIN
@@ -54,7 +66,8 @@ class Standing:
     """On the table's hardware."""
     seconds_share: float | None
     """Of retraining's, on the same hardware."""
-    passes: Summary
+    passes: Summary | None
+    """None where all runs failed."""
     passes_share: float | None
     replicates: int
     runs: int
@@ -62,6 +75,13 @@ class Standing:
     """Of its runs."""
     changed: int
     """Of its runs, how many returned another architecture."""
+    failed: int
+    """Of its runs, how many left no model."""
+    reasons: tuple[str, ...]
+    elsewhere: str
+    """Its hardware, where it is judged against other retrained models than most rows are."""
+    earlier: str
+    """Where it is of an earlier source than the newest: what there is of the newest."""
     stored: bool
     """Whether it uses statistics that were stored when the original was trained."""
     chosen: str
@@ -161,7 +181,7 @@ class _View:
     ) -> None:
         self.rows, self._values, self.components = rows, values, components
         self.hardware = hardware
-        self._retrained = _of(rows, RETRAIN)
+        self._retrained = runs_of(rows, RETRAIN)
         self._draws: dict[tuple[ReplicateKey, str], list[float]] = defaultdict(list)
         for run in self._retrained:
             for metric, value in self._finite(run).items():
@@ -207,7 +227,7 @@ class _View:
 
         That is in forget accuracy and in the named attack; none with fewer than three replicates.
         """
-        differences = [self.differences(run) for run in _of(self.rows, ORIGINAL)]
+        differences = [self.differences(run) for run in runs_of(self.rows, ORIGINAL)]
         named = [self.components[0], self.components[-1]]
         samples = [[d[name] for d in differences if name in d] for name in named]
         if min(len(sample) for sample in samples) < 3:
@@ -220,9 +240,10 @@ class _View:
         method = row[0].method
         faulty = sum(run.status != FINISHED for run in row)
         gap = self.noise_floor() if method == RETRAIN else self.gaps(row)
-        here = [run for run in row if hardware_of(run) == self.hardware]
+        made = [run for run in row if run.status != FAILED]
+        here = [run for run in made if hardware_of(run) == self.hardware]
         seconds = [sum(run.cost.seconds.values()) for run in here]
-        passes = [run.cost.passes for run in row]
+        passes = [run.cost.passes for run in made]
         retrain_here = [r for r in self._retrained if hardware_of(r) == self.hardware]
         return Standing(
             label=label,
@@ -234,16 +255,20 @@ class _View:
             differences={} if method == RETRAIN else _summaries(row, self.differences),
             notes=self._notes(row),
             seconds=summarise(seconds) if seconds else None,
-            seconds_share=_share(seconds, [sum(r.cost.seconds.values()) for r in retrain_here]),
-            passes=summarise(passes),
-            passes_share=_share(passes, [r.cost.passes for r in self._retrained]),
+            seconds_share=share_of(seconds, [sum(r.cost.seconds.values()) for r in retrain_here]),
+            passes=summarise(passes) if passes else None,
+            passes_share=share_of(passes, [r.cost.passes for r in self._retrained]),
             replicates=len({replicate_of(run) for run in row}),
             runs=len(row),
             diverged=sum(run.status == DIVERGED for run in row),
             changed=sum(run.status == CHANGED for run in row),
+            failed=len(row) - len(made),
+            reasons=tuple(sorted({run.reason for run in row if run.reason})),
+            elsewhere="",
+            earlier="",
             stored=any(STORED in run.cost.seconds for run in row),
             chosen=row[-1].chosen,
-            tuning_share=_share(
+            tuning_share=share_of(
                 [row[-1].tuning_passes] if row[-1].tuning_passes else [],
                 [r.cost.passes for r in self._retrained],
             ),
@@ -270,17 +295,7 @@ def _summaries(row: Sequence[Run], read: Any) -> dict[str, Summary]:
     }
 
 
-def _of(rows: Mapping[str, Sequence[Run]], method: str) -> list[Run]:
-    return [run for row in rows.values() for run in row if run.method == method]
-
-
 def _order(standing: Standing) -> tuple[int, bool, float, str]:
     first = REFERENCES.index(standing.method) if standing.method in REFERENCES else 2
     mean = standing.gap.mean if standing.gap else float("inf")
     return first, standing.rank is None, mean, standing.label
-
-
-def _share(values: Sequence[float], retrained: Sequence[float]) -> float | None:
-    if not values or not retrained or not statistics.fmean(retrained):
-        return None
-    return statistics.fmean(values) / statistics.fmean(retrained)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -172,6 +173,18 @@ class Store:
                     raise CorruptionError(f"{folder / name}: its checksum differs from its seal's")
         except (OSError, ValueError) as error:
             raise CorruptionError(f"{folder}: {type(error).__name__}: {error}") from None
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """20 hexadecimal digits over names, types, shapes and bytes; empty where there are none."""
+    if not tensors:
+        return ""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:20]
 
 
 def _checksum(path: Path) -> str:

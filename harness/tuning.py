@@ -130,6 +130,7 @@ class Ground:
         plan = ground.plan([])
         ground.do(plan)
         retrained = [each for each in ground.standings(plan) if each.method == RETRAIN]
+        assert retrained[0].passes is not None  # a reference that fails ends the command
         bench.most_passes = BUDGET * SLACK * retrained[0].passes.mean
         return ground
 
@@ -163,6 +164,7 @@ class Ground:
             spent = self.bench.most_passes * len(self.replicates) if over else 0.0
             return Trial(settings, None, spent, "over the budget" if over else last)
         row = next(s for s in self.standings(plan) if s.method == method.name)
+        assert row.passes is not None  # none of its runs failed
         passes = row.passes.mean * row.passes.n
         if row.passes.mean > self.bench.most_passes:
             return Trial(settings, None, passes, "over the budget")

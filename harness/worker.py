@@ -18,6 +18,7 @@ import torch
 
 from harness.bench import Bench
 from harness.errors import UserError
+from harness.lineage import broken
 from harness.plan import Plan, Step, make_plan
 from harness.plugins import load_catalog
 from harness.request import Request, entrants, wanted_scenarios
@@ -144,15 +145,15 @@ def _mend(step: Step, store: Store, tell: Report, steps: Container[tuple[str, st
 
     ``steps`` holds those that this plan makes.
     """
-    broken = {need: fault for need in step.needs if (fault := store.fault(*need))}
-    lost = [fault for need, fault in broken.items() if need not in steps]
-    for need, fault in broken.items():
+    faulty = broken(step, store)
+    lost = [fault for need, fault in faulty.items() if need not in steps]
+    for need, fault in faulty.items():
         if need in steps:
             store.discard(*need)
             tell(Event(BROKEN, *need, text=fault))
     if lost:
         tell(Event(FAILED, *step.at, text=f"{lost[0]}; `unlearn run` makes it anew"))
-    elif not broken:
+    elif not faulty:
         tell(Event(FAILED, *step.at, text=traceback.format_exc()))
 
 

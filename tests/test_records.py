@@ -19,17 +19,8 @@ from harness import (
     UserError,
     WholeClass,
 )
-from harness.records import (
-    Measurement,
-    Run,
-    canonical,
-    identity,
-    merge,
-    plain,
-    read_lines,
-    scenario_of,
-    write_line,
-)
+from harness.lines import read_lines, scenario_of, write_line
+from harness.records import Measurement, Run, canonical, identity, merge, plain
 
 CIRCUMSTANCES = {
     "device": "cpu",
@@ -183,3 +174,49 @@ def test_the_order_of_lines_does_not_depend_on_the_order_of_arrival():
     lines = [run("c", 2), run("a", 10), run("b", 1, "z"), measurement("a"), measurement("b")]
 
     assert merge(lines) == merge(lines[::-1])
+
+
+def test_an_earlier_line_without_digests_is_written_back_as_it_was():
+    text = write_line(run())
+
+    assert not {"digest", "original", "retrained", "reason"} & {*json.loads(text)}
+    assert not run().outcome
+
+
+def test_a_run_with_digests_and_a_reason_is_read_as_it_was_written():
+    line = run(digest="d", original="o", retrained=("1", "2", "3"), status="failed", reason="why")
+
+    assert read_lines(write_line(line), "here") == [line]
+
+
+@pytest.mark.parametrize(
+    "change", [{"digest": "e"}, {"original": "e"}, {"retrained": ("1", "e")}, {"retrained": ("1",)}]
+)
+def test_an_outcome_tells_every_digest(change):
+    line = run(digest="d", original="o", retrained=("1", "2"))
+
+    assert len(line.outcome) == 20
+    assert dataclasses.replace(line, run_id="other", status="diverged").outcome == line.outcome
+    assert dataclasses.replace(line, **change).outcome != line.outcome
+
+
+def test_two_machines_runs_of_one_id_stand_side_by_side_with_their_measurements():
+    here, there = run(digest="h", original="o"), run(digest="t", original="p")
+    numbers = [
+        dataclasses.replace(measurement(value=v), outcome=line.outcome)
+        for v, line in ((1.0, here), (2.0, there))
+    ]
+
+    merged = merge([here, numbers[0]], [there, numbers[1]])
+
+    assert len(merged) == 4
+    assert all(line in merged for line in (here, there, *numbers))
+
+
+@pytest.mark.parametrize("status", ["finished", "diverged", "changed architecture"])
+@pytest.mark.parametrize("digest", ["", "d"])
+def test_a_failure_never_stands_beside_another_status_of_its_run(status, digest):
+    failed, made = run(status="failed", reason="no luck"), run(status=status, digest=digest)
+
+    assert merge([failed], [made]) == merge([made], [failed]) == [made]
+    assert merge([failed], []) == [failed]

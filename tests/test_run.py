@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.archive import stored_lines
 from harness.cli import main
-from harness.store import Store
+from harness.plugins import load_catalog
+from harness.records import Run
+from harness.request import Request
+from harness.store import Store, digest
+from harness.worker import prepare
 
 METHOD = """
 from dataclasses import dataclass
@@ -529,3 +534,73 @@ def test_an_older_store_never_replaces_a_newer_measurement(unlearn, finished, wo
 
     assert "2.0 ± 0.0 (+0.0)" in newest["tiny.md"]
     assert pages("leaderboards") == newest
+
+
+def test_a_run_names_the_logits_that_it_and_its_references_left(unlearn, finished, work):
+    store = Store(work / "runs")
+    for run_id in store.keys("runs"):
+        facts = store.read("runs", run_id).facts
+        line = facts["line"]
+        behind = [facts["logits"], *facts["retrained"]]
+        found = [digest(store.read("logits", key).tensors) for key in behind]
+
+        assert found == [line["digest"], *line["retrained"]]
+        assert len({*found, line["original"]}) >= 4
+        assert (line["method"] == "original") == (line["original"] == line["digest"])
+        assert (line["method"] == "retrain") == (line["digest"] in line["retrained"])
+    outcomes = {
+        store.read("measurements", key).facts["line"]["outcome"]
+        for key in store.keys("measurements")
+    }
+    assert len(outcomes) == 12
+
+
+def test_a_failure_is_kept_with_its_reason_until_the_run_succeeds(unlearn, work):
+    (work / "mine.py").write_text(METHOD.format(body="raise RuntimeError('no luck')"))
+    request = Request(
+        methods=("mine",),
+        scenarios=("tiny",),
+        replicates=1,
+        plugins=("tiny_plugin.py", "mine.py"),
+        device="cpu",
+    )
+    unlearn("run", "mine", "--scenario", "tiny", "--replicates", "1", "-p", "mine.py")
+    bench, plan = prepare(request, load_catalog(request.plugins))
+    step = next(s for s in plan.steps if (s.kind, s.row.method) == ("models", "mine"))
+    run_step = next(s for s in plan.steps if (s.kind, s.row.method) == ("runs", "mine"))
+
+    bench.record_failure(step, "RuntimeError: no\nluck")
+    (failure,) = (x for x in stored_lines(bench.store, print) if isinstance(x, Run) and x.reason)
+    bench.store.write("models", *_model_facts(bench, step))
+    for each in plan.steps:
+        if each.row.method == "mine" and each.kind != "models":
+            bench.do(each)
+
+    assert (failure.status, failure.reason) == ("failed", "RuntimeError: no luck")
+    assert (failure.run_id, failure.outcome, failure.cost.passes) == (run_step.key, "", 0)
+    assert bench.store.keys("failures") == []
+    assert not any(x.reason for x in stored_lines(bench.store, print) if isinstance(x, Run))
+
+
+def _model_facts(bench, step):
+    """The original's weights as those of an unlearned model."""
+    original = bench.store.read(*step.needs[0])
+    return (
+        step.key,
+        {**original.facts, "original": original.facts["digest"]},
+        original.tensors,
+    )
+
+
+@pytest.mark.parametrize(("method", "kind"), [("retrain", "models"), ("finetune", "measurements")])
+def test_a_failure_of_a_reference_or_of_a_protocol_is_no_record(unlearn, finished, method, kind):
+    request = Request(
+        methods=("finetune",), scenarios=("tiny",), plugins=("tiny_plugin.py",), device="cpu"
+    )
+    bench, plan = prepare(request, load_catalog(request.plugins))
+
+    bench.record_failure(
+        next(s for s in plan.steps if (s.kind, s.row.method) == (kind, method)), "why"
+    )
+
+    assert bench.store.keys("failures") == []

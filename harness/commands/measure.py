@@ -13,9 +13,9 @@ from harness.bench import Bench
 from harness.commands import options
 from harness.commands.run import conclude
 from harness.errors import UserError
+from harness.lines import run_of, scenario_of
 from harness.plan import LOGITS, RUN, Plan, Row, Step, measurement_step
 from harness.progress import Progress
-from harness.records import run_of, scenario_of
 from harness.request import Request
 from harness.runner import missing, run
 from harness.specs import Catalog, Replicate
