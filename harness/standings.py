@@ -241,8 +241,7 @@ class _View:
         faulty = sum(run.status != FINISHED for run in row)
         gap = self.noise_floor() if method == RETRAIN else self.gaps(row)
         made = [run for run in row if run.status != FAILED]
-        here = [run for run in made if hardware_of(run) == self.hardware]
-        seconds = [sum(run.cost.seconds.values()) for run in here]
+        seconds = [sum(r.cost.seconds.values()) for r in made if hardware_of(r) == self.hardware]
         passes = [run.cost.passes for run in made]
         retrain_here = [r for r in self._retrained if hardware_of(r) == self.hardware]
         return Standing(
