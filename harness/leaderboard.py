@@ -280,6 +280,7 @@ def _provenance(table: Table) -> Iterable[str]:
             f"- Left out: what an earlier version of `{protocol}` measured; `unlearn measure` "
             "measures those runs anew."
         )
+    yield from (f"- {remark}" for remark in table.remarks)
     if table.left_out:
         yield (
             f"- Left out: {table.left_out} runs of an earlier definition of this scenario, of "

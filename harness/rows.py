@@ -14,18 +14,9 @@ ReplicateKey = Hashable
 """(seed, forget seed)."""
 
 
-def rows_of(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """(method, config) → its runs; of each method only those of its newest source."""
-    by_method: dict[str, list[Run]] = defaultdict(list)
-    for run in sorted(runs, key=age):
-        by_method[run.method].append(run)
-    rows: dict[str, dict[Hashable, Run]] = defaultdict(dict)
-    for method, every in by_method.items():
-        for run in every:
-            if run.source == every[-1].source:
-                key = canonical([method, _comparable(run.config)])
-                rows[key][replicate_of(run), run.draw] = run
-    return {key: list(rows[key].values()) for key in sorted(rows)}
+def row_of(run: Run) -> str:
+    """The name of its row: method and settings, with 1 for 1.0."""
+    return canonical([run.method, _comparable(run.config)])
 
 
 def labels(rows: Mapping[str, Sequence[Run]]) -> dict[str, str]:
@@ -92,18 +83,26 @@ def commonest_hardware(runs: Iterable[Run]) -> str:
 
 
 def hardware_of(run: Run) -> str:
-    """As a page names it."""
+    """As a page names it; of a CPU with the instructions that torch may use of it."""
     facts = run.circumstances
-    threads = f", {facts['threads']} thread(s) a process" if facts["device"] == "cpu" else ""
-    return f"{facts['hardware']} ({facts['device']}{threads})"
+    about = [facts["device"]]
+    if facts["device"] == "cpu":
+        about += [facts["capability"]] if "capability" in facts else []
+        about.append(f"{facts['threads']} thread(s) a process")
+    return f"{facts['hardware']} ({', '.join(about)})"
+
+
+def identity_of(line: Run | Measurement) -> tuple[str, str]:
+    """Which run it is, or is measured on: what was asked, and what came of it on which machine."""
+    return line.run_id, line.outcome
 
 
 def values_of(
-    runs: Iterable[Run], measured: Mapping[str, Sequence[Measurement]]
-) -> tuple[dict[str, dict[str, Estimate]], tuple[str, ...]]:
+    runs: Iterable[Run], measured: Mapping[tuple[str, str], Sequence[Measurement]]
+) -> tuple[dict[tuple[str, str], dict[str, Estimate]], tuple[str, ...]]:
     """Run → metric → estimate, by each protocol's highest version; and who has earlier ones too."""
-    values: dict[str, dict[str, Estimate]] = {}
-    own = [line for run in runs for line in measured.get(run.run_id, ())]
+    values: dict[tuple[str, str], dict[str, Estimate]] = {}
+    own = [line for run in runs for line in measured.get(identity_of(run), ())]
     highest: dict[str, int] = {}
     for line in own:
         highest[line.protocol] = max(line.version, highest.get(line.protocol, line.version))
@@ -111,5 +110,5 @@ def values_of(
     for line in own:
         if line.version == highest[line.protocol]:
             named = {f"{line.protocol}.{name}": e for name, e in line.estimates.items()}
-            values.setdefault(line.run_id, {}).update(named)
+            values.setdefault(identity_of(line), {}).update(named)
     return values, tuple(sorted(outdated))

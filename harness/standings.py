@@ -25,14 +25,14 @@ from harness.rows import (
     age,
     commonest_hardware,
     hardware_of,
+    identity_of,
     labels,
-    problem_of,
     replicate_of,
-    rows_of,
     runs_of,
     share_of,
     values_of,
 )
+from harness.selection import ReferenceSet, Selection, select, set_of
 from harness.specs import ORIGINAL, REFERENCES, RETRAIN
 from harness.statistics import (
     Summary,
@@ -109,7 +109,9 @@ class Table:
     hardware: str
     runs: tuple[Run, ...]
     left_out: int
-    """Runs of an earlier definition of the scenario or source of a method, or made again."""
+    """Runs of another definition of the scenario or source of a method, or made again."""
+    remarks: tuple[str, ...]
+    """Sentences on what else is left out, or is of an earlier definition."""
     undefined: Mapping[str, str]
     """Method → why it has no row."""
     outdated: tuple[str, ...]
@@ -118,14 +120,14 @@ class Table:
 
 def tables(lines: Iterable[Line]) -> list[Table]:
     """One table a scenario, by name."""
-    measured: dict[str, list[Measurement]] = defaultdict(list)
+    measured: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
     by_scenario: dict[str, list[Run]] = defaultdict(list)
     undefined: dict[str, dict[str, str]] = defaultdict(dict)
     for line in merge(lines):
         if isinstance(line, Undefined):
             undefined[line.scenario][line.method] = line.reason
         elif isinstance(line, Measurement):
-            measured[line.run_id].append(line)
+            measured[identity_of(line)].append(line)
         else:
             by_scenario[line.scenario["name"]].append(line)
     return [_table(by_scenario[name], measured, undefined[name]) for name in sorted(by_scenario)]
@@ -133,16 +135,16 @@ def tables(lines: Iterable[Line]) -> list[Table]:
 
 def _table(
     runs: Sequence[Run],
-    measured: Mapping[str, Sequence[Measurement]],
+    measured: Mapping[tuple[str, str], Sequence[Measurement]],
     undefined: Mapping[str, str],
 ) -> Table:
-    newest = max(runs, key=age)
-    rows = rows_of(run for run in runs if problem_of(run) == problem_of(newest))
-    kept = tuple(run for row in rows.values() for run in row)
+    selection = select(runs)
+    rows, kept = selection.rows, selection.runs
+    newest = max(kept, key=age)
     present = {run.method for run in kept}
     values, outdated = values_of(kept, measured)
     components = (*ACCURACIES, newest.scenario["mia"])
-    view = _View(rows, values, components, commonest_hardware(kept))
+    view = _View(selection, values, components, commonest_hardware(kept))
     gaps: dict[str, Mapping[ReplicateKey, float]] = {
         key: gap
         for key, row in rows.items()
@@ -164,6 +166,7 @@ def _table(
         hardware=view.hardware,
         runs=kept,
         left_out=len(runs) - len(kept),
+        remarks=selection.remarks,
         undefined={name: why for name, why in undefined.items() if name not in present},
         outdated=outdated,
     )
@@ -174,26 +177,26 @@ class _View:
 
     def __init__(
         self,
-        rows: Mapping[str, Sequence[Run]],
-        values: Mapping[str, Mapping[str, Estimate]],
+        selection: Selection,
+        values: Mapping[tuple[str, str], Mapping[str, Estimate]],
         components: tuple[str, ...],
         hardware: str,
     ) -> None:
-        self.rows, self._values, self.components = rows, values, components
-        self.hardware = hardware
-        self._retrained = runs_of(rows, RETRAIN)
-        self._draws: dict[tuple[ReplicateKey, str], list[float]] = defaultdict(list)
-        for run in self._retrained:
-            for metric, value in self._finite(run).items():
-                self._draws[replicate_of(run), metric].append(value)
+        self.rows, self._values, self.components = selection.rows, values, components
+        self.hardware, self._selection = hardware, selection
+        self._draws: dict[tuple[ReferenceSet, str], list[float]] = defaultdict(list)
+        for at, draws in selection.retrained.items():
+            for run in draws:
+                for metric, value in self._finite(run).items():
+                    self._draws[at, metric].append(value)
 
     def _finite(self, run: Run) -> dict[str, float]:
-        estimates = self._values.get(run.run_id, {})
+        estimates = self._values.get(identity_of(run), {})
         return {name: e.value for name, e in estimates.items() if e.value is not None}
 
     def differences(self, run: Run) -> dict[str, float]:
-        """Metric → the run's value less the mean of its replicate's retrained models."""
-        at = replicate_of(run)
+        """Metric → the run's value less the mean of the retrained models that it names."""
+        at = set_of(run)
         return {
             name: value - statistics.fmean(self._draws[at, name])
             for name, value in self._finite(run).items()
@@ -214,10 +217,10 @@ class _View:
     def noise_floor(self) -> dict[ReplicateKey, float]:
         """The same of each retrained model against the others of its replicate."""
         floor = {}
-        for at in {replicate_of(run) for run in self._retrained}:
+        for replicate, at in self._selection.main.items():
             draws = [self._draws.get((at, name), []) for name in self.components]
             if min(len(values) for values in draws) > 1:
-                floor[at] = statistics.fmean(
+                floor[replicate] = statistics.fmean(
                     statistics.fmean(retrain_noise(values)) for values in draws
                 )
         return floor
@@ -243,7 +246,10 @@ class _View:
         made = [run for run in row if run.status != FAILED]
         seconds = [sum(r.cost.seconds.values()) for r in made if hardware_of(r) == self.hardware]
         passes = [run.cost.passes for run in made]
-        retrain_here = [r for r in self._retrained if hardware_of(r) == self.hardware]
+        behind = self._selection.behind(made)
+        spent = [r.cost.passes for r in behind]
+        tuned = [row[-1].tuning_passes] if row[-1].tuning_passes else []
+        retrain_here = [r for r in behind if hardware_of(r) == self.hardware]
         return Standing(
             label=label,
             method=method,
@@ -256,30 +262,23 @@ class _View:
             seconds=summarise(seconds) if seconds else None,
             seconds_share=share_of(seconds, [sum(r.cost.seconds.values()) for r in retrain_here]),
             passes=summarise(passes) if passes else None,
-            passes_share=share_of(passes, [r.cost.passes for r in self._retrained]),
+            passes_share=share_of(passes, spent),
             replicates=len({replicate_of(run) for run in row}),
             runs=len(row),
             diverged=sum(run.status == DIVERGED for run in row),
             changed=sum(run.status == CHANGED for run in row),
             failed=len(row) - len(made),
             reasons=tuple(sorted({run.reason for run in row if run.reason})),
-            elsewhere="",
-            earlier="",
+            elsewhere=self._selection.elsewhere(row),
+            earlier=self._selection.earlier.get(method, ""),
             stored=any(STORED in run.cost.seconds for run in row),
             chosen=row[-1].chosen,
-            tuning_share=share_of(
-                [row[-1].tuning_passes] if row[-1].tuning_passes else [],
-                [r.cost.passes for r in self._retrained],
-            ),
+            tuning_share=share_of(tuned, spent),
         )
 
     def _notes(self, row: Sequence[Run]) -> dict[str, str]:
-        return {
-            name: estimate.note
-            for run in row
-            for name, estimate in self._values.get(run.run_id, {}).items()
-            if estimate.value is None
-        }
+        found = (pair for run in row for pair in self._values.get(identity_of(run), {}).items())
+        return {name: estimate.note for name, estimate in found if estimate.value is None}
 
 
 def _summaries(row: Sequence[Run], read: Any) -> dict[str, Summary]:

@@ -17,6 +17,7 @@ LAYERS = (
     {"hookspecs", "records"},
     {"lines"},
     {"training", "statistics", "splits", "folders", "settings", "sources", "stems", "rows"},
+    {"selection"},
     {"standings", "backbones", "datasets", "scenarios", "protocols", "tuned"},
     {"cells"},
     {"leaderboard", "plugins"},
