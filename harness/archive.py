@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
 
 from harness.errors import UserError
 from harness.leaderboard import MARK, render
-from harness.lines import (
-    MALFORMED,
-    measurement_of,
-    read_lines,
-    run_of,
-    undefined_of,
-    write_line,
-)
+from harness.lines import MALFORMED, line_of, read_lines, write_line
 from harness.plan import FAILURE, MEASUREMENT, RUN, UNDEFINED
 from harness.records import Line, Measurement, Run, Undefined, merge
+from harness.rows import identity_of
 from harness.store import CorruptionError, Store
+from harness.versions import is_newer, newer_text
 
-READERS: Mapping[str, Callable[[Mapping[str, Any]], Line]] = {
-    RUN: run_of,
-    FAILURE: run_of,
-    MEASUREMENT: measurement_of,
-    UNDEFINED: undefined_of,
-}
+KIND_OF_LINE = {RUN: "run", FAILURE: "run", MEASUREMENT: "measurement", UNDEFINED: "undefined"}
 """The kinds of the store that hold lines."""
+
+LOCK = ".lock"
+"""In a leaderboard's folder: who holds it joins and writes."""
+
+
+class Published(NamedTuple):
+    """What a leaderboard's folder holds."""
+
+    lines: list[Line]
+    newer: Mapping[str, Sequence[str]]
+    """File of records, less its suffix → its lines that a newer version wrote."""
+
+    @property
+    def unread(self) -> dict[str, str]:
+        """Run → file, of the runs that such lines are about."""
+        ids = (
+            (json.loads(raw).get("run_id"), name) for name in self.newer for raw in self.newer[name]
+        )
+        return {run_id: name for run_id, name in ids if isinstance(run_id, str)}
 
 
 def stored_lines(
@@ -38,35 +51,48 @@ def stored_lines(
 ) -> list[Line]:
     """The lines of a store's runs, failed ones too, or of these steps of it.
 
-    A broken result is reported and left out.
+    A broken result, and those that a newer version wrote, are reported and left out.
     """
     found: list[Line] = []
-    for kind, read in READERS.items():
+    newer = 0
+    for kind, of_line in KIND_OF_LINE.items():
         keys = store.keys(kind) if steps is None else [key for of, key in steps if of == kind]
         for key in keys:
-            if not store.has(kind, key):
+            if steps is not None and not store.has(kind, key):
                 continue
             try:
-                found.append(read(store.read(kind, key).facts["line"]))
+                fields = {"kind": of_line, **store.read(kind, key).facts["line"]}
+                if is_newer(fields):
+                    newer += 1
+                else:
+                    found.append(line_of(fields))
             except CorruptionError as error:
                 report(f"left out: {error}; `unlearn run` makes it anew")
             except MALFORMED as error:
                 report(f"left out: {kind}/{key} is not a record ({type(error).__name__}: {error})")
-    there = {(line.run_id, line.outcome) for line in found if isinstance(line, Run)}
+    if newer:
+        report(newer_text(newer, f"results of {store.root}"))
+    there = {identity_of(line) for line in found if isinstance(line, Run)}
     return merge(
-        line
-        for line in found
-        if not isinstance(line, Measurement) or (line.run_id, line.outcome) in there
+        line for line in found if not isinstance(line, Measurement) or identity_of(line) in there
     )
 
 
 def published_lines(out: Path) -> list[Line]:
     """The lines of ``out/records/*.jsonl``; raises UserError for a line that is none."""
-    return [
-        line
-        for path in sorted((out / "records").glob("*.jsonl"))
-        for line in read_lines(_records(path), str(path))
-    ]
+    return published(out, lambda _: None).lines
+
+
+def published(out: Path, report: Callable[[str], None]) -> Published:
+    """The same with those that a newer version wrote, which are reported once a file."""
+    found = Published([], newer := {})
+    for path in sorted((out / "records").glob("*.jsonl")):
+        lines, unread = read_lines(_records(path), str(path))
+        found.lines.extend(lines)
+        if unread:
+            newer[path.stem] = sorted({*unread})
+            report(newer_text(len(unread), f"lines of {path}"))
+    return found
 
 
 def _records(path: Path) -> str:
@@ -80,30 +106,58 @@ def _records(path: Path) -> str:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def files(lines: Iterable[Line]) -> dict[str, str]:
-    """Every file of a leaderboard folder: its records and its pages, by relative path."""
-    lines = list(lines)
-    name_of = {line.run_id: line.scenario["name"] for line in lines if isinstance(line, Run)}
-    scenarios = {*name_of.values()}
-    by_scenario: dict[str, list[str]] = defaultdict(list)
+def files(lines: Iterable[Line], before: Published | None = None) -> dict[str, str]:
+    """Every file of a leaderboard folder: its records and its pages, by relative path.
+
+    What a newer version wrote of ``before`` stands as it was at the end of its file.
+    """
+    lines, before = list(lines), before or Published([], {})
+    runs = {line.run_id: line.scenario["name"] for line in lines if isinstance(line, Run)}
+    name_of = {**before.unread, **runs}
+    by_file: dict[str, list[str]] = defaultdict(list)
     for line in merge(lines):
         name = line.scenario if isinstance(line, Undefined) else name_of.get(line.run_id)
-        if name in scenarios:
-            by_scenario[str(name)].append(write_line(line))
+        if name in {*runs.values(), *before.newer}:
+            by_file[str(name)].append(write_line(line))
+    for name, unread in before.newer.items():
+        by_file[name] += unread
     records = {
         f"records/{name}.jsonl": "".join(f"{text}\n" for text in texts)
-        for name, texts in by_scenario.items()
+        for name, texts in by_file.items()
     }
     return {**records, **render(lines)}
 
 
-def differing(out: Path, wanted: dict[str, str]) -> list[str]:
-    """Relative paths at which the folder is not what is wanted; also of pages to be removed."""
+@contextmanager
+def held(out: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """The folder for this process alone, from reading its records to writing its pages.
+
+    Waits for another command that holds it, and says so once. Raises OSError where the folder
+    cannot be written to.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report(f"waiting for another `unlearn leaderboard` that writes to {out}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def differing(out: Path, wanted: Mapping[str, str], *, keep: bool = False) -> list[str]:
+    """Relative paths at which the folder is not what is wanted; also of pages to be removed.
+
+    Unless ``keep``: records of a newer version may call for pages that this one does not know.
+    """
     differ = [name for name, text in wanted.items() if _text(out / name) != text]
-    return sorted(differ + stale(out, wanted))
+    return sorted(differ + ([] if keep else stale(out, wanted)))
 
 
-def stale(out: Path, wanted: dict[str, str]) -> list[str]:
+def stale(out: Path, wanted: Mapping[str, str]) -> list[str]:
     """Generated pages in the folder that no record calls for any more."""
     return [
         path.name
@@ -112,8 +166,8 @@ def stale(out: Path, wanted: dict[str, str]) -> list[str]:
     ]
 
 
-def publish(out: Path, wanted: dict[str, str]) -> None:
-    """Writes every file that differs, each by one rename, and removes stale pages.
+def publish(out: Path, wanted: Mapping[str, str], changed: Iterable[str]) -> None:
+    """Writes every file that is ``changed``, each by one rename, and removes what is not wanted.
 
     Raises UserError, before anything is written, where a page would replace what is no page.
     """
@@ -125,7 +179,7 @@ def publish(out: Path, wanted: dict[str, str]) -> None:
                 f"name another folder with --out"
             )
     (out / "records").mkdir(parents=True, exist_ok=True)
-    for name in differing(out, wanted):
+    for name in changed:
         path = out / name
         if name not in wanted:
             path.unlink()

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from harness.data import Augmentation
 from harness.errors import UserError
 from harness.evidence import Cost, Estimate
-from harness.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.names import check_name
 from harness.records import STATUSES, Line, Measurement, Run, Undefined
 from harness.shapes import require_type
-from harness.specs import Recipe, Scenario
+from harness.specs import Scenario
+from harness.versions import BESIDE_THE_SCENARIO, CLASSES, OWN, PARTS, is_newer
 
-PARTS: Mapping[str, type[Any]] = {
-    part.__name__: part
-    for part in (
-        Scenario,
-        Recipe,
-        Augmentation,
-        RandomFraction,
-        WholeClass,
-        ClassFraction,
-        GivenRows,
-    )
-}
-"""What a scenario is made of, by the name under which ``plain`` writes it."""
-
+KIND = {cls: kind for kind, cls in CLASSES.items()}
 
 CIRCUMSTANCES: Mapping[str, Any] = {
     "device": str,
@@ -49,62 +36,73 @@ LATER = ("digest", "original", "retrained", "reason", "outcome")
 """Fields that earlier lines lack: not written where they are empty, so that such a line is written
 back as it was."""
 
+SUSPECT = re.compile(r"NaN|Infinity|\\u|[eE]\+?\d{3}|\d{300}")
+"""Where a text may hold what Python's JSON reads and cannot write."""
+
 MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
 """What reading a line raises that is no record."""
 
-BESIDE_THE_SCENARIO = ("data", "build", "code")
-"""What a run's line says beside its scenario: hashes of the data and of the backbone, and the
-version of the harness's numbers. Runs that differ in one of them share no table."""
+
+class Reading(NamedTuple):
+    """What a text of records holds."""
+
+    lines: list[Line]
+    newer: list[str]
+    """Lines that a newer version of this program wrote, as they stand there."""
 
 
 def write_line(line: Line) -> str:
     """One JSON object without a line break."""
-    fields = {
-        name: value
-        for name, value in dataclasses.asdict(line).items()
-        if value or name not in LATER
-    }
-    return json.dumps(
-        {"kind": type(line).__name__.lower(), **fields}, sort_keys=True, allow_nan=False
-    )
+    own = {name: _apart(value) for name, value in vars(line).items() if name in OWN[type(line)]}
+    fields = {name: value for name, value in own.items() if value or name not in LATER}
+    return json.dumps({"kind": KIND[type(line)], **fields}, sort_keys=True, allow_nan=False)
 
 
-def read_lines(text: str, where: str) -> list[Line]:
+def _apart(value: Any) -> Any:
+    """A field's value, with the dataclasses in it taken apart."""
+    if isinstance(value, Cost | Estimate):
+        return vars(value)
+    if isinstance(value, Mapping):
+        return {name: _apart(item) for name, item in value.items()}
+    return value
+
+
+def read_lines(text: str, where: str) -> Reading:
     """The records in a text.
 
     Raises UserError that names the place and the line of the first one that is none.
     """
-    lines: list[Line] = []
-    for number, raw in enumerate(text.splitlines(), start=1):
+    found = Reading([], [])
+    for number, raw in enumerate(text.split("\n"), start=1):
         if not raw.strip():
             continue
         try:
-            lines.append(_read(_parsed(raw)))
+            fields = _parsed(raw)
+            if is_newer(fields):
+                found.newer.append(raw)
+            else:
+                found.lines.append(line_of(fields))
         except (*MALFORMED, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"{where}, line {number}: not a record ({type(error).__name__}: {reason:.200}); "
                 f"restore the file from git, or remove the line"
             ) from None
-    return lines
+    return found
 
 
 def _parsed(text: str) -> Any:
     """JSON, less what Python reads and cannot write: NaN, infinity and half a character."""
     fields = json.loads(text)
-    json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+    if SUSPECT.search(text):
+        json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
     return fields
 
 
-def _read(fields: dict[str, Any]) -> Line:
-    kind = fields.pop("kind")
-    if kind == "run":
-        return run_of(fields)
-    if kind == "measurement":
-        return measurement_of(fields)
-    if kind == "undefined":
-        return undefined_of(fields)
-    raise ValueError(f"kind must be 'run', 'measurement' or 'undefined'; got {kind!r}")
+def line_of(fields: Mapping[str, Any]) -> Line:
+    """The line of a kind that this version knows; raises one of MALFORMED where it is none."""
+    own = {name: value for name, value in fields.items() if name != "kind"}
+    return READERS[fields["kind"]](own)
 
 
 def run_of(fields: Mapping[str, Any]) -> Run:
@@ -115,7 +113,7 @@ def run_of(fields: Mapping[str, Any]) -> Run:
     run = Run(**{**fields, "cost": Cost(**fields["cost"]), "retrained": tuple(retrained)})
     require_type("run", run)
     check_name("method", run.method)
-    require_type("scenario", scenario_of(run.scenario))
+    _check_scenario(json.dumps(run.scenario, sort_keys=True))
     require_type("data", run.scenario["data"], str)
     require_type("build", run.scenario.get("build", ""), str)
     require_type("code", run.scenario.get("code", 0), int)
@@ -152,6 +150,14 @@ def undefined_of(fields: Mapping[str, Any]) -> Undefined:
     return line
 
 
+READERS: Mapping[str, Callable[[Mapping[str, Any]], Line]] = {
+    "run": run_of,
+    "measurement": measurement_of,
+    "undefined": undefined_of,
+}
+"""How a line of each kind is read."""
+
+
 def scenario_of(fields: Mapping[str, Any]) -> Scenario:
     """The scenario that ``plain`` took apart for a run's line."""
     own = {name: value for name, value in fields.items() if name not in BESIDE_THE_SCENARIO}
@@ -159,6 +165,12 @@ def scenario_of(fields: Mapping[str, Any]) -> Scenario:
     if not isinstance(scenario, Scenario):
         raise TypeError(f"scenario: expected a Scenario; got {type(scenario).__name__}")
     return scenario
+
+
+@lru_cache(maxsize=256)
+def _check_scenario(text: str) -> None:
+    """Raises one of MALFORMED for what is no scenario; thousands of runs share one."""
+    require_type("scenario", scenario_of(json.loads(text)))
 
 
 def _revived(value: Any) -> Any:

@@ -6,10 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from harness.archive import differing, files, publish, published_lines, stored_lines
+from harness.archive import differing, files, held, publish, published, stored_lines
 from harness.commands import options
 from harness.errors import UserError
-from harness.records import merge
+from harness.joining import ALL, join
+from harness.records import Line
 from harness.store import Store
 
 NAME, HELP = "leaderboard", "render the leaderboards from the records and the store"
@@ -20,6 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail where a file would change"
     )
+    parser.add_argument(
+        "--replace",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a method, or a scenario for its definition: the store's runs take the place of the "
+        f"recorded ones, whatever their number, source or machine; {ALL}: of everything there",
+    )
     options.add_out(parser)
     options.add_store(parser)
 
@@ -27,25 +36,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Writes the files; with ``--check`` 1 where one differs."""
     out = options.folder("--out", arguments.out)
-    stored = stored_lines(
-        Store(Path(arguments.store)), lambda text: print(f"unlearn: {text}", file=sys.stderr)
-    )
-    published = published_lines(out)
-    if not stored and not published:
+    stored = stored_lines(Store(Path(arguments.store)), _say)
+    if not stored and not [*out.glob("records/*.jsonl")]:
         raise UserError(
             f"nothing to render: no run in --store {arguments.store} and no record in "
             f"--out {arguments.out}; `unlearn run` makes some"
         )
-    wanted = files(merge(published, stored))
-    changed = differing(out, wanted)
     if arguments.check:
+        _, changed = _joined(out, stored, arguments.replace)
         for name in changed:
             print(f"{out / name} differs from the records; `unlearn leaderboard` renders it")
         return 1 if changed else 0
     try:
-        publish(out, wanted)
+        with held(out, _say):
+            wanted, changed = _joined(out, stored, arguments.replace)
+            publish(out, wanted, changed)
     except OSError as error:
         raise UserError(f"cannot write to --out {out}: {error.strerror}") from None
     pages = sum(name.endswith(".md") for name in wanted)
     print(f"{len(changed)} files changed; {pages} pages in {out}, see {out / 'README.md'}")
     return 0
+
+
+def _joined(out: Path, stored: list[Line], replace: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Every file as it should be, and the names of those that are not so."""
+    there = published(out, _say)
+    lines, left_out = join(there.lines, stored, replace, there.unread)
+    for text in left_out:
+        _say(text)
+    wanted = files(lines, there)
+    return wanted, differing(out, wanted, keep=bool(there.newer))
+
+
+def _say(text: str) -> None:
+    print(f"unlearn: {text}", file=sys.stderr)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from tabulate import tabulate
 
-from harness.archive import published_lines, stored_lines
+from harness.archive import published, stored_lines
 from harness.commands import options
 from harness.errors import UserError, unknown
 from harness.leaderboard import task
-from harness.records import Measurement, Run, merge
+from harness.records import Line, Measurement, Run, merge
+from harness.rows import identity_of
 from harness.store import Store
 
 NAME, HELP = "show", "show one run"
@@ -27,24 +29,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints what was asked, where it ran, what it cost and what was measured."""
-    stored = stored_lines(
-        Store(Path(arguments.store)), lambda text: print(f"unlearn: {text}", file=sys.stderr)
-    )
-    lines = merge(published_lines(options.folder("--out", arguments.out)), stored)
-    runs = {line.run_id: line for line in lines if isinstance(line, Run)}
-    found = [run for run_id, run in runs.items() if run_id.startswith(arguments.run_id)]
+    stored = stored_lines(Store(Path(arguments.store)), _say)
+    there = published(options.folder("--out", arguments.out), _say)
+    lines = merge(there.lines, stored)
+    runs = [line for line in lines if isinstance(line, Run)]
+    found = [run for run in runs if run.run_id.startswith(arguments.run_id)]
     if not found:
-        raise unknown("run", arguments.run_id, runs)
-    if len(found) > 1:
-        ids = ", ".join(run.run_id for run in found[:3])
-        raise UserError(f"run {arguments.run_id!r} is not unique: {len(found)} begin so, as {ids}")
+        raise unknown("run", arguments.run_id, (run.run_id for run in runs))
+    ids = sorted({run.run_id for run in found})
+    if len(ids) > 1:
+        named = ", ".join(ids[:3])
+        raise UserError(f"run {arguments.run_id!r} is not unique: {len(ids)} begin so, as {named}")
+    for number, run in enumerate(found):
+        if number:
+            print()
+        _show(run, lines)
+    return 0
+
+
+def _show(run: Run, lines: Iterable[Line]) -> None:
+    """One machine's run of what was asked."""
     measured = [
-        line for line in lines if isinstance(line, Measurement) and line.run_id == found[0].run_id
+        line
+        for line in lines
+        if isinstance(line, Measurement) and identity_of(line) == identity_of(run)
     ]
-    print(tabulate(_facts(found[0]), tablefmt="plain"))
+    print(tabulate(_facts(run), tablefmt="plain"))
     print()
     print(tabulate(_estimates(measured), ["metric", "value", "95 %", "n", "note"]))
-    return 0
+
+
+def _say(text: str) -> None:
+    print(f"unlearn: {text}", file=sys.stderr)
 
 
 def _facts(run: Run) -> list[tuple[str, object]]:
@@ -59,6 +75,10 @@ def _facts(run: Run) -> list[tuple[str, object]]:
         ("draw", run.draw),
         ("source", run.source or "harness"),
         ("status", run.status),
+        *([("reason", run.reason)] if run.reason else []),
+        *([("logits", run.digest)] if run.digest else []),
+        *([("original's logits", run.original)] if run.original else []),
+        *([("retrained models' logits", ", ".join(run.retrained))] if run.retrained else []),
         ("seconds", seconds),
         ("passes", f"{run.cost.passes:,.0f}"),
         ("peak GPU memory", run.cost.peak_memory or "not measured"),
