@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from harness.specs import RETRAIN
-from harness.standings import Standing, Table
+from harness.specs import REFERENCES
 from harness.statistics import Summary
+from harness.table import Standing, Table
 
 NONE = "–"
+DEFAULTS = "defaults"
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -32,20 +34,46 @@ def mean_sd(summary: Summary | None, digits: int = 2) -> str:
     return f"{summary.mean:.{digits}f}{spread}"
 
 
+def rank_of(standing: Standing, table: Table) -> str:
+    """As in ``3 (1–7) of 29``, or ``3 of 29`` where nothing was tested."""
+    if standing.rank is None:
+        return NONE
+    place, low, high = standing.rank
+    tested = "" if low is None else f" ({low}–{high})"
+    return f"{place}{tested} of {table.ranked}"
+
+
+def note_of(standing: Standing, table: Table) -> str:
+    """Why a row has no rank, and all that one must know before comparing it."""
+    where = f"own references on {standing.elsewhere}" if standing.elsewhere else ""
+    parts = [standing.unranked, standing.earlier, where, *grades(standing, table)]
+    # a reason may be any exception's: <class 'x'> would be taken for a tag, * for emphasis
+    return re.sub(r"([<*])", r"\\\1", "; ".join(part for part in parts if part))
+
+
+def grades(standing: Standing, table: Table) -> list[str]:
+    """What a row was granted more than others, or less."""
+    if standing.method in REFERENCES:
+        return []
+    found = [DEFAULTS] if table.tuned and not standing.chosen else []
+    if standing.beyond_budget and standing.passes_share is not None:
+        found.append(f"beyond the budget: {standing.passes_share:.1%}")
+    return found
+
+
 def gap_of(standing: Standing) -> str:
-    """The average gap, or how many of the runs diverged."""
-    if standing.changed:
-        return f"changed architecture: {standing.changed} of {standing.runs}"
-    if standing.diverged:
-        return f"diverged: {standing.diverged} of {standing.runs}"
-    return mean_sd(standing.gap)
+    """The average gap; where some runs did not finish, that of the others and how many they are."""
+    if standing.survivors is None:
+        return mean_sd(standing.gap)
+    return f"{mean_sd(standing.survivors)} in {standing.survivors.n} of {standing.replicates}"
 
 
-def n_of(standing: Standing, table: Table) -> str:
-    """The replicates behind the gap; with those of the table where there are fewer."""
-    n = standing.gap.n if standing.gap else standing.replicates
-    every = max((s.replicates for s in table.standings if s.method == RETRAIN), default=n)
-    return str(n) if n >= every else f"{n} of {every}"
+def n_of(standing: Standing) -> str:
+    """The replicates behind the gap; with all of the row's where there are fewer."""
+    shown, every = standing.gap or standing.survivors, standing.replicates
+    if shown is None:
+        return f"0 of {every}" if standing.faulty else str(every)
+    return str(every) if shown.n == every else f"{shown.n} of {every}"
 
 
 def interval(summary: Summary | None) -> str:

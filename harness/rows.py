@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.evidence import Estimate
 from harness.records import Measurement, Run, canonical
 
-ReplicateKey = Hashable
+ReplicateKey = tuple[int, int]
 """(seed, forget seed)."""
 
 
@@ -21,23 +21,26 @@ def row_of(run: Run) -> str:
 
 def labels(rows: Mapping[str, Sequence[Run]]) -> dict[str, str]:
     """The method's name; where it has several rows, with the settings in which these differ."""
-    configs: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows.values():
-        configs[row[0].method].append(row[0].config)
-    return {key: _label(row[0], configs[row[0].method]) for key, row in rows.items()}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    of_method = Counter(row[0].method for row in rows.values())
+    settings = {key: _settings(row[0]) for key, row in rows.items()}
+    for key, row in rows.items():
+        counts.update((row[0].method, name, text) for name, text in settings[key].items())
+    found = {}
+    for key, row in rows.items():
+        run = row[0]
+        odd = [
+            f"{name}={run.config[name]}"
+            for name, text in settings[key].items()
+            if counts[run.method, name, text] < of_method[run.method]
+        ]
+        found[key] = f"{run.method} ({', '.join(odd)})" if odd else run.method
+    return found
 
 
-def _label(run: Run, configs: Iterable[Mapping[str, Any]]) -> str:
-    odd = [
-        f"{name}={value}"
-        for name, value in run.config.items()
-        if any(
-            name not in other
-            or canonical(_comparable([other[name]])) != canonical(_comparable([value]))
-            for other in configs
-        )
-    ]
-    return f"{run.method} ({', '.join(odd)})" if odd else run.method
+def _settings(run: Run) -> dict[str, str]:
+    """Setting → value, the same text for equal ones."""
+    return {name: canonical(_comparable([value])) for name, value in run.config.items()}
 
 
 def runs_of(rows: Mapping[str, Sequence[Run]], method: str) -> list[Run]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.entries import BY_HAND, Entry, Field, admit, fault_of
 from harness.evidence import STORED, Estimate
+from harness.ranks import Rank, rank_sets, smallest_ratio
 from harness.records import (
     CHANGED,
     DIVERGED,
@@ -35,87 +36,15 @@ from harness.rows import (
 from harness.selection import ReferenceSet, Selection, select, set_of
 from harness.specs import ORIGINAL, REFERENCES, RETRAIN
 from harness.statistics import (
+    FEWEST_REPLICATES,
     Summary,
     exceeds_noise,
-    ranks,
     retrain_noise,
-    smallest_difference,
     summarise,
 )
+from harness.table import Standing, Table
 
 ACCURACIES = ("accuracy.forget", "accuracy.retain", "accuracy.test")
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One row of a table: a method with its settings, at its newest source."""
-
-    label: str
-    method: str
-    config: Mapping[str, Any]
-    rank: int | None
-    gap: Summary | None
-    """In percentage points; of the row ``retrain`` the noise floor. None where a run diverged."""
-    metrics: Mapping[str, Summary]
-    """``protocol.metric`` → over replicates."""
-    differences: Mapping[str, Summary]
-    """The same less the mean of the retrained models of each replicate."""
-    notes: Mapping[str, str]
-    """``protocol.metric`` → why it has no value."""
-    seconds: Summary | None
-    """On the table's hardware."""
-    seconds_share: float | None
-    """Of retraining's, on the same hardware."""
-    passes: Summary | None
-    """None where all runs failed."""
-    passes_share: float | None
-    replicates: int
-    runs: int
-    diverged: int
-    """Of its runs."""
-    changed: int
-    """Of its runs, how many returned another architecture."""
-    failed: int
-    """Of its runs, how many left no model."""
-    reasons: tuple[str, ...]
-    elsewhere: str
-    """Its hardware, where it is judged against other retrained models than most rows are."""
-    earlier: str
-    """Where it is of an earlier source than the newest: what there is of the newest."""
-    stored: bool
-    """Whether it uses statistics that were stored when the original was trained."""
-    chosen: str
-    """How its settings were chosen; empty: its defaults."""
-    tuning_share: float | None
-    """Passes of all its trials, as a share of one retraining's; none where it was not tuned."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """All that a scenario's page shows."""
-
-    scenario: Mapping[str, Any]
-    standings: tuple[Standing, ...]
-    """The references first, then by gap: one that varies much may be far behind and yet not
-    significantly so."""
-    components: tuple[str, ...]
-    """The metrics that the average gap is made of."""
-    discriminates: bool | None
-    """None where too few replicates tell; then nothing is ranked either."""
-    detectable: float | None
-    """The smallest difference of two gaps that this table could call significant."""
-    gaps: Mapping[str, Mapping[ReplicateKey, float]]
-    """Label → replicate → average gap in percentage points; of the rows that may be ranked."""
-    hardware: str
-    runs: tuple[Run, ...]
-    left_out: int
-    """Runs of another definition of the scenario or source of a method, or made again."""
-    remarks: tuple[str, ...]
-    """Sentences on what else is left out, or is of an earlier definition."""
-    undefined: Mapping[str, str]
-    """Method → why it has no row."""
-    outdated: tuple[str, ...]
-    """Protocols by whose earlier version some run is measured; those numbers are left out."""
 
 
 def tables(lines: Iterable[Line]) -> list[Table]:
@@ -145,24 +74,23 @@ def _table(
     values, outdated = values_of(kept, measured)
     components = (*ACCURACIES, newest.scenario["mia"])
     view = _View(selection, values, components, commonest_hardware(kept))
-    gaps: dict[str, Mapping[ReplicateKey, float]] = {
-        key: gap
-        for key, row in rows.items()
-        if row[0].method not in REFERENCES
-        and all(run.status == FINISHED for run in row)
-        and (gap := view.gaps(row))
-    }
-    discriminates = view.discriminates()
-    rank = ranks(gaps) if discriminates else {}
+    field = admit([view.entry(key) for key in rows if rows[key][0].method not in REFERENCES])
+    discriminates = view.discriminates(field.replicates or selection.main)
+    obstacle = _obstacle(view.unmeasured(), discriminates)
+    ranks = {} if obstacle else rank_sets(field.gaps)
     names = labels(rows)
-    standings = [view.standing(key, names[key], rank.get(key)) for key in rows]
+    standings = [view.standing(key, names[key], ranks.get(key), field, obstacle) for key in rows]
     return Table(
         scenario=newest.scenario,
         standings=tuple(sorted(standings, key=_order)),
         components=components,
+        obstacle=obstacle,
         discriminates=discriminates,
-        detectable=smallest_difference(gaps) if discriminates else None,
-        gaps={names[key]: gap for key, gap in gaps.items()},
+        ranked=len(ranks),
+        replicates=tuple(sorted(field.replicates)),
+        smallest_ratio=None if obstacle else smallest_ratio(field.gaps),
+        tuned=any(standing.chosen not in ("", BY_HAND) for standing in standings),
+        gaps={names[key]: gap for key, gap in field.gaps.items()},
         hardware=view.hardware,
         runs=kept,
         left_out=len(runs) - len(kept),
@@ -170,6 +98,16 @@ def _table(
         undefined={name: why for name, why in undefined.items() if name not in present},
         outdated=outdated,
     )
+
+
+def _obstacle(unmeasured: Sequence[str], discriminates: bool | None) -> str:  # noqa: FBT001
+    """Why nothing may be ranked, whatever the rows."""
+    if unmeasured:
+        names = ", ".join(f"`{name}`" for name in unmeasured)
+        return f"{names}, which counts in the gap, was not measured"
+    if discriminates is None:
+        return f"fewer than {FEWEST_REPLICATES} replicates have original and retrained models"
+    return "" if discriminates else "this scenario does not discriminate"
 
 
 class _View:
@@ -184,11 +122,13 @@ class _View:
     ) -> None:
         self.rows, self._values, self.components = selection.rows, values, components
         self.hardware, self._selection = hardware, selection
-        self._draws: dict[tuple[ReferenceSet, str], list[float]] = defaultdict(list)
-        for at, draws in selection.retrained.items():
-            for run in draws:
+        draws: dict[tuple[ReferenceSet, str], list[float]] = defaultdict(list)
+        for at, runs in selection.retrained.items():
+            for run in runs:
                 for metric, value in self._finite(run).items():
-                    self._draws[at, metric].append(value)
+                    draws[at, metric].append(value)
+        self._draws = draws
+        self._means = {key: statistics.fmean(values) for key, values in draws.items()}
 
     def _finite(self, run: Run) -> dict[str, float]:
         estimates = self._values.get(identity_of(run), {})
@@ -198,9 +138,9 @@ class _View:
         """Metric → the run's value less the mean of the retrained models that it names."""
         at = set_of(run)
         return {
-            name: value - statistics.fmean(self._draws[at, name])
+            name: value - self._means[at, name]
             for name, value in self._finite(run).items()
-            if (at, name) in self._draws
+            if (at, name) in self._means
         }
 
     def gaps(self, row: Sequence[Run]) -> dict[ReplicateKey, float]:
@@ -225,56 +165,90 @@ class _View:
                 )
         return floor
 
-    def discriminates(self) -> bool | None:
+    def unmeasured(self) -> list[str]:
+        """The components without a value in any run."""
+        every = (run for row in self.rows.values() for run in row)
+        measured = {name for run in every for name in self._finite(run)}
+        return [name for name in self.components if name not in measured]
+
+    def discriminates(self, replicates: Collection[ReplicateKey]) -> bool | None:
         """Whether original and retrained models differ clearly where a method must tell them apart.
 
-        That is in forget accuracy and in the named attack; none with fewer than three replicates.
+        That is in forget accuracy and in the named attack, over these replicates alone, so that no
+        other row's do away with a page's ranks; none with fewer than three.
         """
-        differences = [self.differences(run) for run in runs_of(self.rows, ORIGINAL)]
+        originals = [run for run in runs_of(self.rows, ORIGINAL) if replicate_of(run) in replicates]
+        differences = [self.differences(run) for run in originals]
         named = [self.components[0], self.components[-1]]
         samples = [[d[name] for d in differences if name in d] for name in named]
-        if min(len(sample) for sample in samples) < 3:
+        if min(len(sample) for sample in samples) < FEWEST_REPLICATES:
             return None
         return all(exceeds_noise(sample) for sample in samples)
 
-    def standing(self, key: str, label: str, rank: int | None) -> Standing:
-        """One row of the table."""
+    def entry(self, key: str) -> Entry:
+        """What decides whether a row enters the ranks."""
         row = self.rows[key]
+        return Entry(
+            key=key,
+            method=row[0].method,
+            chosen=_settled(row).chosen,
+            made=frozenset(replicate_of(run) for run in row),
+            gaps=self.gaps(row),
+            fault=fault_of(row),
+            age=max(age(run) for run in row),
+        )
+
+    def standing(
+        self, key: str, label: str, rank: Rank | None, field: Field, obstacle: str
+    ) -> Standing:
+        """One row of the table; of one that enters the ranks only the page's own replicates."""
+        row, every = self.rows[key], self.rows[key]
+        if key in field.gaps:
+            row = [run for run in every if replicate_of(run) in field.replicates]
         method = row[0].method
-        faulty = sum(run.status != FINISHED for run in row)
-        gap = self.noise_floor() if method == RETRAIN else self.gaps(row)
         made = [run for run in row if run.status != FAILED]
-        seconds = [sum(r.cost.seconds.values()) for r in made if hardware_of(r) == self.hardware]
-        passes = [run.cost.passes for run in made]
+        seconds, passes = self._seconds(made), [run.cost.passes for run in made]
         behind = self._selection.behind(made)
-        spent = [r.cost.passes for r in behind]
-        tuned = [row[-1].tuning_passes] if row[-1].tuning_passes else []
-        retrain_here = [r for r in behind if hardware_of(r) == self.hardware]
+        spent = [run.cost.passes for run in behind]
+        settled, faulty = _settled(every), any(run.status != FINISHED for run in every)
+        tuned = [settled.tuning_passes] if settled.tuning_passes else []
+        gap = self._gap(row)
         return Standing(
             label=label,
             method=method,
             config=row[0].config,
             rank=rank,
-            gap=summarise(list(gap.values())) if gap and not faulty else None,
+            unranked="" if method in REFERENCES else field.reasons.get(key, obstacle),
+            gap=None if faulty else gap,
+            survivors=gap if faulty else None,
             metrics=_summaries(row, self._finite),
             differences={} if method == RETRAIN else _summaries(row, self.differences),
             notes=self._notes(row),
             seconds=summarise(seconds) if seconds else None,
-            seconds_share=share_of(seconds, [sum(r.cost.seconds.values()) for r in retrain_here]),
+            seconds_share=share_of(seconds, self._seconds(behind)),
             passes=summarise(passes) if passes else None,
             passes_share=share_of(passes, spent),
-            replicates=len({replicate_of(run) for run in row}),
-            runs=len(row),
-            diverged=sum(run.status == DIVERGED for run in row),
-            changed=sum(run.status == CHANGED for run in row),
-            failed=len(row) - len(made),
-            reasons=tuple(sorted({run.reason for run in row if run.reason})),
+            replicates=len({replicate_of(run) for run in every}),
+            runs=len(every),
+            diverged=sum(run.status == DIVERGED for run in every),
+            changed=sum(run.status == CHANGED for run in every),
+            failed=sum(run.status == FAILED for run in every),
             elsewhere=self._selection.elsewhere(row),
             earlier=self._selection.earlier.get(method, ""),
             stored=any(STORED in run.cost.seconds for run in row),
-            chosen=row[-1].chosen,
+            chosen=settled.chosen,
             tuning_share=share_of(tuned, spent),
         )
+
+    def _gap(self, row: Sequence[Run]) -> Summary | None:
+        """Over the finished runs; of the retrained models the noise floor."""
+        finished = [run for run in row if run.status == FINISHED]
+        gaps = self.noise_floor() if row[0].method == RETRAIN else self.gaps(finished)
+        return summarise(list(gaps.values())) if gaps else None
+
+    def _seconds(self, runs: Iterable[Run]) -> list[float]:
+        """Of those on the table's hardware."""
+        return [sum(r.cost.seconds.values()) for r in runs if hardware_of(r) == self.hardware]
 
     def _notes(self, row: Sequence[Run]) -> dict[str, str]:
         found = (pair for run in row for pair in self._values.get(identity_of(run), {}).items())
@@ -293,7 +267,12 @@ def _summaries(row: Sequence[Run], read: Any) -> dict[str, Summary]:
     }
 
 
+def _settled(row: Sequence[Run]) -> Run:
+    """The newest run; but one whose settings were set by hand only where all were."""
+    return max(row, key=lambda run: (run.chosen != BY_HAND, age(run)))
+
+
 def _order(standing: Standing) -> tuple[int, bool, float, str]:
     first = REFERENCES.index(standing.method) if standing.method in REFERENCES else 2
-    mean = standing.gap.mean if standing.gap else float("inf")
-    return first, standing.rank is None, mean, standing.label
+    gap = standing.gap or standing.survivors
+    return first, standing.rank is None, gap.mean if gap else float("inf"), standing.label

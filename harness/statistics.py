@@ -1,34 +1,28 @@
-"""Intervals, tests and ranks: pure functions of numbers."""
+"""Estimates with their intervals, and the noise of retraining: pure functions of numbers."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 from harness.evidence import Estimate
 
 CONFIDENCE = 0.95
 SIGNIFICANCE = 0.05
 FEWEST_REPLICATES = 3
-"""With fewer shared replicates two rows are not compared."""
+"""With fewer nobody can tell whether a scenario discriminates."""
 FEWEST_FALSE_POSITIVES = 10
 """The false positives that a TPR's threshold must allow for, or it hangs on single points."""
 DECIMALS = 9
 """Differences of percentage points are rounded to these: what lies below is float64's own noise."""
 
 Vector = NDArray[np.float64]
-Gaps = Mapping[str, Mapping[Hashable, float]]
-"""Row → replicate → gap in percentage points."""
-Pair = tuple[str, str]
-Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -49,19 +43,6 @@ def proportion(successes: int, n: int) -> Estimate:
     Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953
     """
     return _share(successes, n, method="wilson") if n else Estimate(None, note="no points")
-
-
-def auc(members: ArrayLike, nonmembers: ArrayLike) -> float:
-    """The chance in [0, 1] that a member scores higher than a non-member; a tie counts half.
-
-    Raises ValueError for scores that are not finite, and where a side is empty.
-    """
-    positive, negative = _scores(members), _scores(nonmembers)
-    missing = _missing(positive, negative)
-    if missing:
-        raise ValueError(f"an AUC needs both sides; there are {missing}")
-    wins, _ = _placements(positive, negative)
-    return float(wins.mean())
 
 
 def delong(members: ArrayLike, nonmembers: ArrayLike) -> Estimate:
@@ -123,7 +104,7 @@ def summarise(values: Sequence[float]) -> Summary:
     if n == 1:
         return Summary(mean, None, None, None, 1)
     sd = float(np.std(values, ddof=1))
-    half = float(stats.t.isf((1 - CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
     return Summary(mean, sd, mean - half, mean + half, n)
 
 
@@ -140,72 +121,6 @@ def retrain_noise(values: Sequence[float]) -> list[float]:
     factor = math.sqrt(k * k - 1) / k
     others = [math.fsum((*values[:i], *values[i + 1 :])) / (k - 1) for i in range(k)]
     return [abs(value - other) * factor for value, other in zip(values, others, strict=True)]
-
-
-def paired_p_values(gaps: Gaps) -> dict[Pair, float]:
-    """The two-sided paired t-test of each pair of rows over the replicates that both have.
-
-    A pair with fewer than three of them is left out. Differences that are all the same give p = 1
-    where they are zero, else p = 0. Raises ValueError for a gap that is not finite.
-    """
-    return {pair: _t_test(differences) for pair, differences in _differences(gaps).items()}
-
-
-def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
-    """The p-values adjusted for their number by Holm's step-down procedure, in [0, 1].
-
-    Holm 1979, https://www.jstor.org/stable/4615733
-    """
-    adjusted: dict[Key, float] = {}
-    reached = 0.0
-    for step, key in enumerate(sorted(p_values, key=lambda key: p_values[key])):
-        reached = max(reached, min(1.0, (len(p_values) - step) * p_values[key]))
-        adjusted[key] = reached
-    return {key: adjusted[key] for key in p_values}
-
-
-def ranks(gaps: Gaps) -> dict[str, int | None]:
-    """1 + the number of rows with a significantly lower gap; none of a row without comparison.
-
-    Significant: the paired t-test's p, adjusted by Holm over all pairs of ranked rows, is at most
-    5 %. Any two ranked rows share three replicates or more: as long as two do not, those rows lose
-    their rank that lack the most partners. Raises ValueError for a gap that is not finite.
-    """
-    ranked = _comparable(gaps)
-    better = Counter(worse for _, worse in significant_pairs(ranked))
-    return {row: 1 + better[row] if row in ranked else None for row in gaps}
-
-
-def significant_pairs(gaps: Gaps) -> set[Pair]:
-    """The pairs of rows, the better one first, whose gaps differ by ``ranks``' test.
-
-    Raises ValueError for a gap that is not finite.
-    """
-    differences = _differences(gaps)
-    adjusted = holm({pair: _t_test(values) for pair, values in differences.items()})
-    return {
-        (first, second) if values.mean() < 0 else (second, first)
-        for (first, second), values in differences.items()
-        if adjusted[first, second] <= SIGNIFICANCE
-    }
-
-
-def smallest_difference(gaps: Gaps) -> float | None:
-    """The difference of mean gaps, in percentage points, that the ranking could just detect.
-
-    The median over the pairs of ranked rows of Holm's first step: the critical t at 5 % over the
-    number of pairs, times the standard deviation of the pair's differences, over √n; n is the
-    pair's number of shared replicates. None where no two rows are ranked.
-    """
-    differences = list(_differences(_comparable(gaps)).values())
-    if not differences:
-        return None
-    level = SIGNIFICANCE / len(differences) / 2
-    steps = [
-        float(stats.t.isf(level, len(values) - 1)) * _sd(values) / math.sqrt(len(values))
-        for values in differences
-    ]
-    return float(np.median(steps))
 
 
 def exceeds_noise(differences: Sequence[float]) -> bool:
@@ -251,45 +166,6 @@ def _placements(members: Vector, nonmembers: Vector) -> tuple[Vector, Vector]:
     return nonmembers_below / n, members_below / m
 
 
-def _comparable(gaps: Gaps) -> Gaps:
-    """The rows of which any two share three replicates or more.
-
-    A row that is left alone because none could be compared with it is no such row; a row that never
-    had another beside it is.
-    """
-    left = {row: cells for row, cells in gaps.items() if len(cells) >= FEWEST_REPLICATES}
-    alone = len(left) == 1
-    while True:
-        compared = _differences(left)
-        lacking = {row: len(left) - 1 - sum(row in pair for pair in compared) for row in left}
-        worst = max(lacking.values(), default=0)
-        if worst == 0:
-            return left if len(left) > 1 or alone else {}
-        left = {row: cells for row, cells in left.items() if lacking[row] < worst}
-
-
-def _differences(gaps: Gaps) -> dict[Pair, Vector]:
-    """First - second over the shared replicates, for each pair that has three or more of them."""
-    for row, cells in gaps.items():
-        if not all(math.isfinite(gap) for gap in cells.values()):
-            raise ValueError(f"row {row!r}: every gap must be finite; got {list(cells.values())}")
-    found = {}
-    for first, second in combinations(gaps, 2):
-        shared = [replicate for replicate in gaps[first] if replicate in gaps[second]]
-        if len(shared) >= FEWEST_REPLICATES:
-            pairs = [gaps[first][replicate] - gaps[second][replicate] for replicate in shared]
-            found[first, second] = np.array(pairs, dtype=np.float64).round(DECIMALS)
-    return found
-
-
 def _sd(values: Vector) -> float:
     """The sample's standard deviation, exactly 0 for values that are all the same."""
     return float(np.std(values, ddof=1)) if np.ptp(values) else 0.0
-
-
-def _t_test(differences: Vector) -> float:
-    sd, n = _sd(differences), len(differences)
-    if sd == 0:
-        return 0.0 if differences[0] else 1.0
-    t = abs(float(differences.mean())) / (sd / math.sqrt(n))
-    return float(2 * stats.t.sf(t, n - 1))

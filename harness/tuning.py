@@ -23,16 +23,11 @@ from harness.seeds import derive
 from harness.sources import source_hash
 from harness.specs import RETRAIN, Catalog, Method, Replicate, Scenario
 from harness.splits import tuning_rows
-from harness.standings import Standing, tables
+from harness.standings import tables
 from harness.store import Store
+from harness.table import BUDGET, SLACK, Standing
 from harness.tuned import Trial, Tuning
 from harness.worker import FAILED, Event, work
-
-BUDGET = 0.2
-"""Of retraining's passes: the most that one run may take, everything included."""
-
-SLACK = 1.001
-"""Retraining for a fifth of its epochs is a fifth of its passes, but for rounding."""
 
 FIRST_SEED = 2 * 10**9
 """No run of a page can have it: ``--seed`` ends before."""

@@ -8,8 +8,8 @@ import pytest
 
 from harness.archive import published_lines
 from harness.plugins import load_catalog
+from harness.ranks import significant_pairs
 from harness.standings import tables
-from harness.statistics import significant_pairs
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "baselines" / "README.md").read_text(encoding="utf-8")

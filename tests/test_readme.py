@@ -97,3 +97,4 @@ def test_the_readmes_table_is_taken_from_the_page():
 
     assert [row for row in page[1 : len(shown)] if [row[c] for c in columns] not in shown] == []
     assert len(shown) > 3
+    assert "Note" in shown[0]  # why a row has no rank, and what it was granted more than others

@@ -284,7 +284,8 @@ def test_failures_are_shown_with_their_reasons_and_leave_the_row_without_gap_and
 
     row = standing(table, "m")
     assert (row.failed, row.runs, row.replicates) == (4, 10, 10)
-    assert (row.reasons, row.gap, row.rank) == (("why 0", "why 1"), None, None)
+    assert row.unranked == "failed: 4 of 10 (why 0; other reasons: 1)"
+    assert (row.gap, row.rank) == (None, None)
     assert row.passes.mean == 100
     assert standing(table, "n").gap is not None
 

@@ -1,4 +1,4 @@
-"""Intervals, tests and ranks, against independent references and closed forms."""
+"""Estimates and their intervals, against independent references and closed forms."""
 
 import math
 
@@ -8,16 +8,10 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from harness.statistics import (
-    auc,
     delong,
     exceeds_noise,
-    holm,
-    paired_p_values,
     proportion,
-    ranks,
     retrain_noise,
-    significant_pairs,
-    smallest_difference,
     summarise,
     tpr_at_fpr,
 )
@@ -41,10 +35,6 @@ def delong_by_definition(members, nonmembers):
     wins = (x > y) + 0.5 * (x == y)
     variance = wins.mean(1).var(ddof=1) / len(x) + wins.mean(0).var(ddof=1) / y.size
     return wins.mean(), math.sqrt(variance)
-
-
-def rows(**columns):
-    return {name: dict(enumerate(values)) for name, values in columns.items()}
 
 
 class TestProportion:
@@ -72,27 +62,27 @@ class TestProportion:
             proportion(11, 10)
 
 
-class TestAuc:
+class TestDelong:
     @pytest.mark.parametrize("decimals", [None, 1, 0], ids=["no ties", "ties", "many ties"])
-    def test_is_scikit_learns(self, decimals):
+    def test_is_around_scikit_learns_area(self, decimals):
         members, nonmembers = scores(211, 97, decimals=decimals)
 
-        assert auc(members, nonmembers) == pytest.approx(
-            roc_auc_score(*truth(members, nonmembers)), abs=1e-12
+        assert delong(members, nonmembers).value == pytest.approx(
+            100 * roc_auc_score(*truth(members, nonmembers)), abs=1e-10
         )
 
     def test_counts_a_tie_as_half(self):
-        assert auc([2.0, 1.0], [1.0]) == 0.75
+        assert delong([2.0, 1.0], [1.0]).value == 75
 
     def test_of_exchanged_sides_is_the_complement(self):
         members, nonmembers = scores(50, 70, decimals=1)
 
-        assert auc(nonmembers, members) == pytest.approx(1 - auc(members, nonmembers))
+        assert delong(nonmembers, members).value == pytest.approx(
+            100 - delong(members, nonmembers).value
+        )
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     def test_refuses_scores_that_are_not_finite(self, bad):
-        with pytest.raises(ValueError, match="finite; 1 of 2"):
-            auc([0.0, bad], [1.0])
         with pytest.raises(ValueError, match="finite; 1 of 2"):
             delong([1.0], [bad, 0.0])
         with pytest.raises(ValueError, match="finite; 1 of 2"):
@@ -100,16 +90,8 @@ class TestAuc:
 
     def test_refuses_scores_that_are_no_vector(self):
         with pytest.raises(ValueError, match=r"\(2, 1\)"):
-            auc([[1.0], [2.0]], [1.0])
+            delong([[1.0], [2.0]], [1.0])
 
-    def test_refuses_an_empty_side(self):
-        with pytest.raises(ValueError, match="no members"):
-            auc([], [1.0])
-        with pytest.raises(ValueError, match="no non-members"):
-            auc([1.0], [])
-
-
-class TestDelong:
     @pytest.mark.parametrize("decimals", [None, 0], ids=["no ties", "many ties"])
     @pytest.mark.parametrize(("m", "n"), [(60, 60), (151, 40), (2, 300)])
     def test_follows_the_definition(self, m, n, decimals):
@@ -258,153 +240,6 @@ class TestRetrainNoise:
     def test_needs_two_values(self):
         with pytest.raises(ValueError, match="got 1"):
             retrain_noise([1.0])
-
-
-class TestPairedPValues:
-    def test_are_scipys_over_the_shared_replicates(self):
-        gaps = {"a": {0: 1.0, 1: 2.0, 2: 4.0, 3: 3.0, 9: 50.0}, "b": {3: 2.0, 2: 1.5, 1: 2.5, 0: 1}}
-        reference = stats.ttest_rel([1.0, 2.0, 4.0, 3.0], [1, 2.5, 1.5, 2.0]).pvalue
-
-        assert paired_p_values(gaps) == {("a", "b"): pytest.approx(reference)}
-
-    def test_leave_out_a_pair_that_shares_fewer_than_three_replicates(self):
-        gaps = {"a": {0: 1.0, 1: 2.0, 2: 4.0}, "b": {1: 1.0, 2: 2.0, 3: 4.0}}
-
-        assert paired_p_values(gaps) == {}
-
-    def test_of_equal_rows_are_1_and_of_a_constant_difference_0(self):
-        gaps = rows(a=[0.1, 0.2, 0.7], b=[0.3, 0.4, 0.9], c=[0.1, 0.2, 0.7])
-
-        assert paired_p_values(gaps) == {("a", "b"): 0, ("a", "c"): 1, ("b", "c"): 0}
-
-    def test_take_rounding_for_no_difference(self):
-        gaps = rows(a=[0.1 + 0.2, 1.0, 2.0], b=[0.3, 1.0 - 1e-15, 2.0 - 1e-15])
-
-        assert paired_p_values(gaps) == {("a", "b"): 1}
-
-    def test_refuse_a_gap_that_is_not_finite(self):
-        with pytest.raises(ValueError, match="row 'b'"):
-            paired_p_values(rows(a=[1.0, 2.0, 3.0], b=[1.0, math.nan, 3.0]))
-
-
-class TestHolm:
-    def test_gives_the_hand_worked_values(self):
-        p_values = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}
-
-        adjusted = holm(p_values)
-
-        assert list(adjusted) == ["a", "b", "c", "d"]
-        assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
-
-    def test_never_exceeds_1(self):
-        assert holm({1: 0.6, 2: 0.9}) == {1: 1, 2: 1}
-
-    def test_leaves_a_single_value_and_none_as_they_are(self):
-        assert holm({"only": 0.2}) == {"only": 0.2}
-        assert holm({}) == {}
-
-
-class TestRanks:
-    def test_count_the_significantly_better_rows(self):
-        wiggle = np.array([0.0, 0.3, -0.2, 0.1, -0.1])
-        gaps = rows(
-            worst=9 + wiggle, best=1 + wiggle[::-1], middle=5 - wiggle, also_best=1.05 + wiggle
-        )
-
-        assert ranks(gaps) == {"worst": 4, "best": 1, "middle": 3, "also_best": 1}
-
-    def test_follow_from_the_pairs_that_differ(self):
-        wiggle = np.array([0.0, 0.3, -0.2, 0.1, -0.1])
-        gaps = rows(worst=9 + wiggle, best=1 + wiggle[::-1], also_best=1.05 + wiggle)
-
-        assert significant_pairs(gaps) == {("best", "worst"), ("also_best", "worst")}
-
-    def test_are_shared_where_nothing_is_significant(self):
-        assert ranks(rows(a=[1.0, 5.0, 2.0], b=[3.0, 1.0, 4.0])) == {"a": 1, "b": 1}
-
-    def test_are_shared_by_equal_rows_and_tell_a_constant_difference(self):
-        gaps = rows(a=[1.0, 2.0, 3.0], b=[1.0, 2.0, 3.0], c=[2.0, 3.0, 4.0])
-
-        assert ranks(gaps) == {"a": 1, "b": 1, "c": 3}
-
-    def test_leave_out_rows_with_fewer_than_three_replicates(self):
-        few = rows(few=[0.0, 0.0])
-        full = rows(a=[1.0, 1.1, 1.2, 0.9], b=[1.5, 1.7, 1.9, 1.4])
-
-        assert ranks({**few, **full}) == {"few": None, **ranks(full)}
-        assert ranks(full) == {"a": 1, "b": 2}
-
-    def test_leave_out_a_row_with_replicates_of_its_own(self):
-        full = rows(a=[1.0, 1.1, 1.2, 0.9], b=[1.5, 1.7, 1.9, 1.4])
-        elsewhere = {100: 90.0, 101: 91.0, 102: 92.0, 0: 93.0, 1: 94.0}
-
-        assert ranks({"elsewhere": elsewhere, **full}) == {"elsewhere": None, **ranks(full)}
-        assert smallest_difference({"elsewhere": elsewhere, **full}) == smallest_difference(full)
-
-    def test_are_none_where_no_row_can_be_compared_with_the_others(self):
-        early, late = dict(enumerate([1.0, 2.0, 3.0])), {7: 1.0, 8: 2.0, 9: 3.0}
-
-        assert ranks({"early": early, "late": late}) == {"early": None, "late": None}
-        assert ranks({"early": early, "late": late, "both": early | late}) == {
-            "early": None,
-            "late": None,
-            "both": None,
-        }
-
-    def test_call_a_single_row_the_first(self):
-        assert ranks(rows(a=[1.0, 2.0, 3.0], few=[1.0])) == {"a": 1, "few": None}
-
-    def test_grow_more_cautious_with_every_pair(self):
-        pair = rows(a=[1.0, 1.2, 0.8, 1.1], b=[1.6, 1.4, 1.5, 1.7])
-        p = paired_p_values(pair)["a", "b"]
-        more = rows(c=[1.0, 1.5, 1.3, 1.2], d=[1.2, 1.1, 1.4, 1.4])
-
-        assert 0.05 / 6 < p <= 0.05
-        assert ranks(pair)["b"] == 2
-        assert ranks({**pair, **more})["b"] == 1
-
-    def test_are_all_1_for_19_of_20_families_of_equal_methods(self):
-        rng, repeats, false_alarms = np.random.default_rng(0), 300, 0
-        for _ in range(repeats):
-            gaps = rows(**{name: rng.normal(3, 1, 5) for name in "abcd"})
-            false_alarms += set(ranks(gaps).values()) != {1}
-
-        assert false_alarms / repeats <= 0.07
-
-    def test_of_no_rows_are_none(self):
-        assert ranks({}) == {}
-
-
-class TestSmallestDifference:
-    @pytest.mark.parametrize(("stretch", "rank"), [(0.999, 1), (1.001, 2)])
-    def test_is_where_two_rows_begin_to_differ(self, stretch, rank):
-        base, other = [1.0, 2.0, 1.5, 3.0], np.array([1.3, 1.9, 1.4, 3.1])
-        detectable = smallest_difference(rows(a=base, b=other))
-        moved = other - (other - base).mean() + stretch * detectable
-
-        assert ranks(rows(a=base, b=moved)) == {"a": 1, "b": rank}
-
-    def test_is_the_median_over_all_pairs_each_at_its_own_number_of_replicates(self):
-        gaps = rows(a=[0.0, 0.0, 0.0, 0.0], b=[1.0, 2.0, 3.0, 4.0], c=[0.0, 0.0, 3.0], few=[1.0])
-        steps = [
-            stats.t.ppf(1 - 0.05 / 3 / 2, df=len(pair) - 1)
-            * np.std(pair, ddof=1)
-            / math.sqrt(len(pair))
-            for pair in ([1, 2, 3, 4], [0, 0, 3], [1, 2, 0])
-        ]
-
-        assert smallest_difference(gaps) == pytest.approx(np.median(steps))
-
-    def test_is_hardly_moved_by_one_row_with_few_replicates(self):
-        rng = np.random.default_rng(0)
-        full = rows(**{name: rng.normal(5, 1, 8) for name in "abcdef"})
-        few = rows(few=rng.normal(5, 1, 4))
-
-        assert smallest_difference({**full, **few}) < 1.5 * smallest_difference(full)
-
-    def test_is_unknown_where_no_two_rows_compare(self):
-        assert smallest_difference(rows(a=[1.0, 2.0, 3.0])) is None
-        assert smallest_difference(rows(a=[1.0, 2.0, 3.0], b=[1.0, 2.0])) is None
 
 
 class TestExceedsNoise:

@@ -18,8 +18,9 @@ from harness.plugins import load_catalog
 from harness.specs import Replicate
 from harness.splits import split, tuning_rows
 from harness.store import Store
+from harness.table import BUDGET
 from harness.tuned import Trial, Tuning, read, write
-from harness.tuning import BUDGET, FIRST_SEED, Ground, tune, tuning_scenario
+from harness.tuning import FIRST_SEED, Ground, tune, tuning_scenario
 
 TESTS = Path(__file__).parent
 

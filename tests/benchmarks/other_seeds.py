@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import fmean
 
 from harness.archive import published_lines
-from harness.standings import Table, tables
-from harness.statistics import significant_pairs
+from harness.ranks import significant_pairs
+from harness.standings import tables
+from harness.table import Table
 
 
 def verdict(first: Table, second: Table) -> str:
