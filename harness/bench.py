@@ -119,7 +119,7 @@ class Bench:
             "row": str(step.row),
             "finite": finite,
             "digest": digest(logits),
-            "model": made.facts["digest"],
+            "model": made.facts.get("digest", ""),
         }
         self.store.write(LOGITS, step.key, facts, logits)
 
@@ -134,7 +134,7 @@ class Bench:
             status=_status(made, finite=own["finite"]),
             reason=_reason(made, finite=own["finite"]),
             cost=Cost(**made["cost"]),
-            digest=own["digest"],
+            digest=own.get("digest", ""),
             original=self._digest(original),
             retrained=tuple(self._digest(each) for each in retrained),
         )
@@ -167,7 +167,7 @@ class Bench:
         self.store.write(FAILURE, key, {"line": dataclasses.asdict(line)}, None)
 
     def _digest(self, at: tuple[str, str]) -> str:
-        return str(facts_of(self.store, at)["digest"])
+        return str(facts_of(self.store, at).get("digest", ""))
 
     def _require_one_lineage(self, step: Step) -> None:
         for (kind, key), fault in broken(step, self.store).items():

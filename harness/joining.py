@@ -206,8 +206,10 @@ def _difference(run: Run, than: Run) -> str:
     packages, others = run.circumstances["packages"], than.circumstances["packages"]
     odd = sorted(name for name in packages if packages[name] != others.get(name))
     if odd:
-        found = ", ".join(f"{name} {others.get(name, 'none')} ({packages[name]})" for name in odd)
-        return f"the records hold them, with other numbers, of {found} here"
+        found = ", ".join(
+            f"{name} {others.get(name, 'none')} (here {packages[name]})" for name in odd
+        )
+        return f"the records hold them made with {found}, with other numbers"
     if set_of(run) == set_of(than):
         return "the records hold later ones of this machine"
     return "the records hold them beside other retrained models of the same hardware"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.plan import LOGITS, MEASUREMENT, MODEL, RUN, Step
@@ -19,31 +19,39 @@ def broken(step: Step, store: Store) -> dict[Place, str]:
     return damaged or _disagreement(step, {need: facts(store, need) for need in step.needs})
 
 
-def outdated(step: Step, own: Mapping[str, Any], needs: Mapping[Place, Mapping[str, Any]]) -> str:
+def outdated(step: Step, read: Callable[[Place], Mapping[str, Any]]) -> str:
     """Why a step's result is not what its needs give now; empty where it is.
 
-    ``own`` and ``needs`` are the facts of the result and of its needs.
+    ``read`` gives the facts of a result, and may raise. Results of earlier versions tell no digests
+    and so contradict nothing.
     """
-    behind = [needs[need] for need in step.needs]
+    own = read(step.at)
     if step.kind == MODEL:
-        return _unless(not behind or own["original"] == behind[0]["digest"], "another original")
+        same = not step.needs or _told(own, "original") == _told(read(step.needs[0]))
+        return _unless(same, "another original")
     if step.kind == LOGITS:
-        return _unless(own["model"] == behind[0]["digest"], "another model")
+        return _unless(_told(own, "model") == _told(read(step.needs[0])), "another model")
     if step.kind == RUN:
-        _, logits, original, *retrained = (each["digest"] for each in behind)
+        logits, original, *retrained = (_told(read(need)) for need in step.needs[1:])
         there = outcome_of(logits, original, retrained)
         return _unless(outcome(own["line"]) == there, "other logits")
-    return _unless(own["line"]["outcome"] == outcome(behind[0]["line"]), "another run")
+    return _unless(
+        _told(own["line"], "outcome") == outcome(read(step.needs[0])["line"]), "another run"
+    )
 
 
 def outcome(line: Mapping[str, Any]) -> str:
     """The outcome of a run whose line is still a dictionary."""
-    return outcome_of(line["digest"], line["original"], line["retrained"])
+    return outcome_of(_told(line), _told(line, "original"), line.get("retrained", ()))
 
 
 def facts(store: Store, at: Place) -> Mapping[str, Any]:
     """What a result says of itself; raises CorruptionError."""
     return store.read(*at, tensors=False).facts
+
+
+def _told(own: Mapping[str, Any], name: str = "digest") -> str:
+    return str(own.get(name, ""))
 
 
 def _unless(same: bool, what: str) -> str:  # noqa: FBT001 - reads as a sentence where it is called
@@ -54,16 +62,17 @@ def _disagreement(step: Step, needs: Mapping[Place, Mapping[str, Any]]) -> dict[
     """The need at fault, where two of a step's needs are not of one another."""
     if step.kind == RUN:
         model, logits, original, *_ = step.needs
-        reason = _unless(needs[logits]["model"] == needs[model]["digest"], "another model")
+        reason = _unless(_told(needs[logits], "model") == _told(needs[model]), "another model")
         if reason:
             return {logits: reason}
-        first = needs[original]["model"]
-        reason = _unless(needs[model]["original"] in ("", first), "another original")
+        first = _told(needs[original], "model")
+        reason = _unless(_told(needs[model], "original") in ("", first), "another original")
         return {model: reason} if reason else {}
     if step.kind == MEASUREMENT:
         run, logits, *retrained = step.needs
         line = needs[run]["line"]
-        read = [needs[each]["digest"] for each in (logits, *retrained)]
-        reason = _unless([line["digest"], *line["retrained"]] == read, "other logits")
+        read = [_told(needs[each]) for each in (logits, *retrained)]
+        told = [_told(line), *line.get("retrained", [""] * len(retrained))]
+        reason = _unless(told == read, "other logits")
         return {run: reason} if reason else {}
     return {}

@@ -79,6 +79,8 @@ class Plan:
     steps: tuple[Step, ...]
     undefined: Mapping[tuple[str, str], str]
     """(scenario, method) → why the method is not defined there."""
+    unread: int = 0
+    """Steps whose results a newer version of this program wrote: neither done nor to be done."""
 
 
 def make_plan(

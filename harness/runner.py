@@ -10,19 +10,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from harness.archive import stored_lines
 from harness.bench import Bench
 from harness.errors import UserError
-from harness.plan import MODEL, RUN, Plan, Step
-from harness.records import Run
+from harness.plan import MODEL, Plan, Step
 from harness.request import Request
-from harness.rows import age
-from harness.worker import BROKEN, DONE, FAILED, STARTED, STOPPED, Event, Report, work
+from harness.worker import DONE, FAILED, STARTED, STOPPED, Event, Report, work
 
 
 @dataclass
@@ -37,61 +34,6 @@ class Outcome:
     """Exit statuses of processes that ended before their work did, and not at a step."""
     left: int = 0
     """Steps whose results are not there in the end."""
-
-
-def missing(plan: Plan, bench: Bench, report: Report, *, dry: bool = False) -> Plan:
-    """The part of the plan that the store lacks; broken results are reported.
-
-    Unless ``dry``, they are thrown away, too. A run that was superseded is recorded
-    anew, so that a page shows the source that was asked for last.
-    """
-    steps = []
-    again = superseded(plan, bench)
-    for step in plan.steps:
-        if bench.store.has(*step.at):
-            fault = bench.store.fault(*step.at)
-            if not fault and step.at not in again:
-                continue
-            if not dry:
-                bench.store.discard(*step.at)
-            if fault:
-                report(Event(BROKEN, *step.at, text=fault))
-        steps.append(step)
-    return Plan(tuple(steps), plan.undefined)
-
-
-def superseded(plan: Plan, bench: Bench) -> set[tuple[str, str]]:
-    """The plan's recorded runs that a page would not show as they are asked for now.
-
-    They are older than a run of another source of their method, or say that their settings were
-    chosen in another way.
-    """
-    recorded = {(RUN, key) for key in bench.store.keys(RUN)}
-    lines = stored_lines(bench.store, lambda _: None, recorded)
-    runs = {line.run_id: line for line in lines if isinstance(line, Run)}
-    newest: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    for run in sorted(runs.values(), key=age):
-        newest[run.scenario["name"], run.method][run.source] = run.circumstances["finished"]
-    found = set()
-    for step in plan.steps:
-        if step.kind == RUN and step.key in runs:
-            mine = runs[step.key]
-            rivals = newest[mine.scenario["name"], mine.method].items()
-            older = any(
-                when > mine.circumstances["finished"]
-                for source, when in rivals
-                if source != mine.source
-            )
-            if older or mine.chosen != step.row.chosen:
-                found.add(step.at)
-    return found
-
-
-def discard(plan: Plan, bench: Bench, method: str) -> None:
-    """Forgets all that was computed for one row, so that it is run again."""
-    for step in plan.steps:
-        if step.row.method == method:
-            bench.store.discard(*step.at)
 
 
 def run(plan: Plan, bench: Bench, request: Request, workers: int, report: Report) -> Outcome:

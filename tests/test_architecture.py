@@ -26,7 +26,7 @@ LAYERS = (
     {"lines", "joining"},
     {"request", "bench", "archive"},
     {"worker"},
-    {"runner", "progress", "tuning"},
+    {"runner", "progress", "staleness", "tuning"},
     {"commands.options"},
     {"commands.run", "commands.listing", "commands.leaderboard", "commands.show"},
     {"commands.measure", "commands.doctor", "commands.tune"},

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from harness.bench import Bench
 from harness.commands import options
-from harness.commands.run import conclude
+from harness.commands.run import conclude, tell_unread
 from harness.errors import UserError
-from harness.lines import run_of, scenario_of
+from harness.lineage import broken
+from harness.lines import MALFORMED, run_of, scenario_of
 from harness.plan import LOGITS, RUN, Plan, Row, Step, measurement_step
 from harness.progress import Progress
+from harness.records import Run
 from harness.request import Request
-from harness.runner import missing, run
+from harness.runner import run
 from harness.specs import Catalog, Replicate
+from harness.staleness import missing
 from harness.store import CorruptionError, Store
+from harness.versions import is_newer
 
 NAME, HELP = "measure", "measure the protocols that finished runs lack, without training"
 
@@ -42,24 +47,41 @@ def execute(arguments: argparse.Namespace) -> int:
             f"--store {arguments.store}: there is no such folder; `unlearn run` makes it"
         )
     bench = Bench(store, catalog, data, torch.device(device))
-    plan = Plan(tuple(_steps(bench, catalog)), {})
+    lines = _recorded(store)
+    plan = Plan(tuple(_steps(lines, bench, catalog)), {})
     progress = Progress(plan, workers=1)
     todo = missing(plan, bench, progress.report)
     outcome = run(todo, bench, Request(), 0, progress.report)
-    there = len(plan.steps) - len(todo.steps)
+    there = len(plan.steps) - len(todo.steps) - todo.unread
     print(f"measured {outcome.done.total()} of {len(plan.steps)}; {there} there")
-    return conclude(outcome)
+    return conclude(outcome) or tell_unread(todo)
 
 
-def _steps(bench: Bench, catalog: Catalog) -> Iterator[Step]:
-    """A step for each protocol of each run whose logits and data are still there."""
-    for run_id in bench.store.keys(RUN):
+def _recorded(store: Store) -> dict[str, tuple[Run, Mapping[str, Any]]]:
+    """Run → its line, and what the store says beside it; others are reported and left out."""
+    found: dict[str, tuple[Run, Mapping[str, Any]]] = {}
+    newer = 0
+    for run_id in store.keys(RUN):
         try:
-            facts = bench.store.read(RUN, run_id).facts
+            facts = store.read(RUN, run_id).facts
+            if is_newer({"kind": "run", **facts["line"]}):
+                newer += 1
+            else:
+                found[run_id] = run_of(facts["line"]), facts
         except CorruptionError as error:
-            print(f"unlearn: left out: {error}; `unlearn run` makes it anew", file=sys.stderr)
-            continue
-        line = run_of(facts["line"])
+            _say(f"left out: {error}; `unlearn run` makes it anew")
+        except MALFORMED as error:
+            _say(f"left out: {RUN}/{run_id} is not a record ({type(error).__name__}: {error})")
+    if newer:
+        _say(f"{newer} runs were written by a newer version of this program; kept, not measured")
+    return found
+
+
+def _steps(
+    runs: Mapping[str, tuple[Run, Mapping[str, Any]]], bench: Bench, catalog: Catalog
+) -> Iterator[Step]:
+    """A step for each protocol of each run whose logits and data are still there."""
+    for run_id, (line, facts) in runs.items():
         row = Row(
             scenario=scenario_of(line.scenario),
             replicate=Replicate(**line.replicate),
@@ -72,13 +94,17 @@ def _steps(bench: Bench, catalog: Catalog) -> Iterator[Step]:
         behind = ((RUN, run_id), *((LOGITS, key) for key in [facts["logits"], *facts["retrained"]]))
         steps = [measurement_step(behind, each, row) for each in catalog.protocols.values()]
         if not all(bench.store.has(*step.at) for step in steps):
-            reason = next(filter(None, (bench.store.fault(*at) for at in behind)), "")
+            reason = next(iter(broken(steps[0], bench.store).values()), "")
             reason = reason and f"{reason}; `unlearn run` makes it anew"
             reason = reason or _other_data(bench, row)
             if reason:
-                print(f"unlearn: {row}: left out: {reason}", file=sys.stderr)
+                _say(f"{row}: left out: {reason}")
                 continue
         yield from steps
+
+
+def _say(text: str) -> None:
+    print(f"unlearn: {text}", file=sys.stderr)
 
 
 def _other_data(bench: Bench, row: Row) -> str:

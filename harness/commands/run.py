@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import sys
 from collections import Counter
+from collections.abc import Iterable
 
 from harness.bench import Bench
 from harness.commands import options
@@ -14,8 +15,9 @@ from harness.plan import KINDS, MODEL, UNDEFINED, Plan
 from harness.progress import Progress
 from harness.records import Undefined, identity
 from harness.request import Request, wanted_scenarios
-from harness.runner import Outcome, discard, missing, run
+from harness.runner import Outcome, run
 from harness.specs import Catalog
+from harness.staleness import missing
 from harness.store import Store
 from harness.worker import prepare
 
@@ -68,10 +70,9 @@ def execute(arguments: argparse.Namespace) -> int:
     workers = options.workers(arguments)
     request = _request(arguments, workers)
     bench, plan = prepare(request, catalog)
-    for method in arguments.again:
-        _again(method, plan, bench, dry=arguments.dry_run)
+    _require_rows(arguments.again, plan)
     progress = Progress(plan, max(1, workers))
-    todo = missing(plan, bench, progress.report, dry=arguments.dry_run)
+    todo = missing(plan, bench, progress.report, again=arguments.again, dry=arguments.dry_run)
     if not arguments.dry_run:
         bench.store.open()
     _try_backbones(request, catalog, bench, todo)
@@ -81,11 +82,11 @@ def execute(arguments: argparse.Namespace) -> int:
             _note(Undefined(scenario, method, reason), bench.store)
     if arguments.dry_run:
         print(_counts("would do", Counter(step.kind for step in todo.steps), todo, plan))
-        return 0
+        return tell_unread(todo)
     with progress.showing(todo):
         outcome = run(todo, bench, request, workers, progress.report)
     print(_counts("did", outcome.done, todo, plan))
-    return conclude(outcome)
+    return conclude(outcome) or tell_unread(todo)
 
 
 def _request(arguments: argparse.Namespace, workers: int) -> Request:
@@ -107,12 +108,11 @@ def _request(arguments: argparse.Namespace, workers: int) -> Request:
     )
 
 
-def _again(method: str, plan: Plan, bench: Bench, *, dry: bool) -> None:
+def _require_rows(methods: Iterable[str], plan: Plan) -> None:
     rows = {step.row.method for step in plan.steps}
-    if method not in rows:
-        raise UserError(f"--again: {unknown('method of this run', method, rows)}")
-    if not dry:
-        discard(plan, bench, method)
+    for method in methods:
+        if method not in rows:
+            raise UserError(f"--again: {unknown('method of this run', method, rows)}")
 
 
 def _note(line: Undefined, store: Store) -> None:
@@ -135,8 +135,19 @@ def _try_backbones(request: Request, catalog: Catalog, bench: Bench, todo: Plan)
 
 def _counts(verb: str, steps: Counter[str], todo: Plan, plan: Plan) -> str:
     counts = [f"{steps[kind]} {kind}" for kind in KINDS]
-    there = len(plan.steps) - len(todo.steps)
+    there = len(plan.steps) - len(todo.steps) - todo.unread
     return f"{verb} {', '.join(counts)}; {there} of {len(plan.steps)} results were there already"
+
+
+def tell_unread(todo: Plan) -> int:
+    """Says how many results a newer version wrote; 1 where there are some, for they lack here."""
+    if todo.unread:
+        print(
+            f"unlearn: {todo.unread} results are of a newer version of this program, or need such "
+            f"a one: kept, not read and not made anew; update it, or name another --store",
+            file=sys.stderr,
+        )
+    return int(todo.unread > 0)
 
 
 def conclude(outcome: Outcome) -> int:
