@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from harness.records import FINISHED, Run, canonical
 from harness.rows import ReplicateKey, age, hardware_of, problem_of, replicate_of, row_of
-from harness.specs import REFERENCES, RETRAIN
+from harness.specs import ORIGINAL, REFERENCES, RETRAIN
 
 ReferenceSet = tuple[ReplicateKey, str, tuple[str, ...]]
 """A replicate, the digest of its original's logits and those of its K retrained models."""
@@ -29,6 +29,8 @@ class Selection:
     ones'."""
     retrained: Mapping[ReferenceSet, Sequence[Run]]
     """The K retrained models of every reference set that some row needs."""
+    originals: tuple[Run, ...]
+    """The originals of these sets."""
     main: Mapping[ReplicateKey, ReferenceSet]
     """The set that most rows' runs are judged against; of several, the oldest."""
     earlier: Mapping[str, str]
@@ -41,7 +43,8 @@ class Selection:
         """All of them, each once."""
         shown = [run for row in self.rows.values() for run in row]
         behind = [run for runs in self.retrained.values() for run in runs]
-        return tuple({(run.run_id, run.outcome): run for run in [*shown, *behind]}.values())
+        every = [*shown, *behind, *self.originals]
+        return tuple({(run.run_id, run.outcome): run for run in every}.values())
 
     def behind(self, row: Iterable[Run]) -> list[Run]:
         """Every retrained model that one of these runs is judged against."""
@@ -85,7 +88,8 @@ def select(runs: Sequence[Run]) -> Selection:
         remarks.append(f"Left out: {doubled} runs whose row shows another machine's of them.")
     needed = {*main.values(), *(set_of(run) for row in rows.values() for run in row)}
     used = {at: retrained[at] for at in needed if at in retrained}
-    return Selection(rows, used, main, earlier, tuple(remarks))
+    originals = tuple(run for run in paired if run.method == ORIGINAL and set_of(run) in used)
+    return Selection(rows, used, originals, main, earlier, tuple(remarks))
 
 
 def _grouped(runs: Iterable[Run], by: Callable[[Run], str]) -> dict[str, list[Run]]:

@@ -105,6 +105,7 @@ def test_a_run_is_judged_against_the_models_that_it_names_and_no_others():
     assert standing(table, "guest").gap.mean == pytest.approx(8 / 4)
     assert standing(table, "guest").elsewhere == "away (cpu, 1 thread(s) a process)"
     assert standing(table, "home-grown").elsewhere == ""
+    assert table.left_out == 0
 
 
 def test_the_references_rows_are_those_that_most_rows_are_judged_against():
