@@ -10,6 +10,8 @@ from harness.evidence import Protocol
 from harness.records import identity, plain
 from harness.sources import source_hash
 from harness.specs import ORIGINAL, RETRAIN, RETRAIN_DRAWS, Catalog, Method, Replicate, Scenario
+from harness.tuned import Tuning
+from harness.tuned import problem_of as tuning_problem
 
 CODE = 2
 """Raised when a change of the harness changes the numbers that it produces."""
@@ -29,8 +31,14 @@ class Entrant:
     method: Method
     config: Any
     chosen: str = ""
-    """How the config was chosen, where it is not the method's own."""
+    """How the config was chosen, where it is neither the method's own nor tuned."""
+    tuning: Tuning | None = None
+    """Whose best settings the config holds."""
     tuning_passes: float = 0.0
+
+    def chosen_for(self, source: str, problem: str) -> str:
+        """How the config was chosen, as a row of this source and tuning problem says it."""
+        return self.chosen or (self.tuning.chosen(source, problem) if self.tuning else "")
 
 
 @dataclass(frozen=True)
@@ -95,14 +103,18 @@ def make_plan(
     steps: dict[tuple[str, str], Step] = {}
     undefined: dict[tuple[str, str], str] = {}
     for scenario, replicates, entrants in problems:
+        fingerprint, build = fingerprints[scenario.dataset], build_of(scenario, catalog)
+        tuned_for = tuning_problem(scenario, fingerprint, build)
         defined: list[tuple[Entrant, str]] = []
         for entrant in entrants:
             reason = entrant.method.undefined_because(scenario)
             if reason:
                 undefined[scenario.name, entrant.method.name] = reason
             else:
-                defined.append((entrant, source_hash(entrant.method.unlearn)))
-        problem = _Problem(scenario, fingerprints[scenario.dataset], _backbone(scenario, catalog))
+                source = source_hash(entrant.method.unlearn)
+                chosen = entrant.chosen_for(source, tuned_for)
+                defined.append((replace(entrant, chosen=chosen), source))
+        problem = _Problem(scenario, fingerprint, build)
         for replicate in replicates:
             for step in problem.steps(replicate, defined, catalog.protocols.values()):
                 steps.setdefault(step.at, step)
@@ -250,6 +262,7 @@ def problem_of(scenario: Scenario) -> dict[str, Any]:
     return {name: fields[name] for name in fields if name not in ("mia", "replicates")}
 
 
-def _backbone(scenario: Scenario, catalog: Catalog) -> str:
+def build_of(scenario: Scenario, catalog: Catalog) -> str:
+    """The backbone's name; that of a plugin with the hash of its source."""
     plugin = catalog.backbones.get(scenario.backbone.partition("[")[0])
     return f"{scenario.backbone}@{source_hash(plugin.build)}" if plugin else scenario.backbone

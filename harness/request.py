@@ -18,7 +18,7 @@ from harness.errors import UserError, unknown
 from harness.plan import Entrant
 from harness.plugins import find
 from harness.specs import REFERENCES, Catalog, Method, Replicate, Scenario
-from harness.tuned import FOLDER, Tuning, read
+from harness.tuned import FOLDER, Tuning, Unread, read
 
 
 @dataclass(frozen=True)
@@ -98,20 +98,31 @@ def entrants(request: Request, catalog: Catalog, scenario: str) -> list[Entrant]
     ]
 
 
-def _entrant(request: Request, method: Method, tuning: Tuning | None) -> Entrant:
-    config, chosen, passes = method.config, "", 0.0
+def _entrant(request: Request, method: Method, tuning: Tuning | Unread | None) -> Entrant:
+    entrant = Entrant(method, method.config)
+    if isinstance(tuning, Unread):
+        raise UserError(
+            f"{request.tuned}: the settings tuned for {method.name!r} cannot be read "
+            f"({tuning.reason}); {_mend(method.name)}"
+        )
     if tuning is not None and tuning.best is not None:
         try:
-            config, chosen, passes = tuning.apply(config), str(tuning), tuning.passes
+            config = tuning.apply(method.config)
         except (ValueError, TypeError) as error:
             raise UserError(
-                f"the settings tuned for {method.name!r} do not fit it any more ({error}); run "
-                f"`unlearn tune {method.name}` again, or `unlearn run --defaults`"
+                f"the settings tuned for {method.name!r} do not fit it any more ({error}); "
+                f"{_mend(method.name)}"
             ) from None
+        entrant = replace(entrant, config=config, tuning=tuning, tuning_passes=tuning.passes)
     for name, field, text in map(_parts, request.settings):
         if name == method.name:
-            config, chosen = configured(name, config, field, text), "by hand"
-    return Entrant(method, config, chosen, passes)
+            config = configured(name, entrant.config, field, text)
+            entrant = replace(entrant, config=config, chosen="by hand")
+    return entrant
+
+
+def _mend(method: str) -> str:
+    return f"run `unlearn tune {method}` again, or `unlearn run --defaults`"
 
 
 def wanted_methods(request: Request, catalog: Catalog) -> list[Method]:

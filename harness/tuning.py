@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,24 +15,23 @@ from harness.errors import UserError
 from harness.forgetting import ClassFraction, ForgetRule, GivenRows, RandomFraction, WholeClass
 from harness.models import Material
 from harness.passes import OverBudgetError
-from harness.plan import Entrant, Plan, make_plan
+from harness.plan import Entrant, Plan, build_of, make_plan
 from harness.records import DIVERGED, identity
-from harness.search import Choice, Setting
 from harness.seeds import derive
 from harness.sources import source_hash
 from harness.specs import RETRAIN, Catalog, Method, Replicate, Scenario
 from harness.splits import tuning_rows
 from harness.standings import tables
-from harness.store import Store
+from harness.store import Store, StoreError
+from harness.studies import distributions, opened, sampler
 from harness.table import BUDGET, SLACK, Standing
-from harness.tuned import Trial, Tuning
+from harness.tuned import Trial, Tuning, problem_of
 from harness.worker import FAILED, Event, work
 
 FIRST_SEED = 2 * 10**9
 """No run of a page can have it: ``--seed`` ends before."""
 
-WARM_UP = 8
-"""Trials drawn at random before the sampler learns from them."""
+OTHER = "another `unlearn tune` is at it; this one waits for its trials"
 
 WORST = 1000.0
 """The gap that the sampler is told of a trial that has none."""
@@ -87,6 +85,8 @@ class Ground:
     scenario: Scenario
     replicates: tuple[Replicate, ...]
     catalog: Catalog
+    stands_for: str
+    """What ``tuned.problem_of`` gives for the scenario that is tuned for."""
 
     @classmethod
     def prepare(
@@ -120,8 +120,11 @@ class Ground:
         bench = TuningBench(Store(store / "tuning"), own, data, device, scenario.tuning)
         bench.store.open()
         seeds = range(FIRST_SEED, FIRST_SEED + replicates)
-        problem = tuning_scenario(scenario, bench.material(scenario.dataset))
-        ground = cls(bench, problem, tuple(Replicate(seed, seed) for seed in seeds), own)
+        material = bench.material(scenario.dataset)
+        problem = tuning_scenario(scenario, material)
+        stands_for = problem_of(scenario, material.fingerprint, build_of(scenario, catalog))
+        replicated = tuple(Replicate(seed, seed) for seed in seeds)
+        ground = cls(bench, problem, replicated, own, stands_for)
         plan = ground.plan([])
         ground.do(plan)
         retrained = [each for each in ground.standings(plan) if each.method == RETRAIN]
@@ -169,41 +172,45 @@ class Ground:
 
 
 def tune(
-    method: Method, ground: Ground, trials: int, told: Callable[[int], None] = lambda _: None
+    method: Method,
+    ground: Ground,
+    trials: int,
+    told: Callable[[int], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Tuning:
     """The method after that many trials, of which those done before are not done again.
 
     ``told`` hears the number of trials done. Each trial's draw depends on its number and on the
-    trials before it alone, so that an interrupted tuning ends as an uninterrupted one.
+    trials before it alone, so that an interrupted tuning ends as an uninterrupted one. Where
+    another command is at the same trials, ``say`` hears it, and this one waits and uses them.
     """
-    from optuna import create_study  # noqa: PLC0415 - no other verb pays for it
-    from optuna import logging as talk  # noqa: PLC0415
-    from optuna.storages import JournalStorage  # noqa: PLC0415
-    from optuna.storages.journal import JournalFileBackend  # noqa: PLC0415
-    from optuna.trial import TrialState  # noqa: PLC0415
+    store = ground.bench.store
+    path = store.root / "studies" / f"{method.name}-{_study(method, ground)}.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with opened(path, lambda: say(f"{method.name}: {OTHER}")) as study:
+            done = [_trial(each) for each in study.get_trials() if each.state.name == "COMPLETE"]
+            for number in range(len(done), trials):
+                told(number)
+                done.append(_next(study, method, ground, number))
+    except OSError as error:
+        raise StoreError(f"cannot write to --store {store.root}: {error.strerror}") from None
+    source = source_hash(method.unlearn)
+    return Tuning(source, len(ground.replicates), tuple(done[:trials]), ground.stands_for)
 
-    talk.set_verbosity(logging.WARNING)
-    folder = ground.bench.store.root / "studies"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = _study(method, ground)
-    storage = JournalStorage(JournalFileBackend(str(folder / f"{method.name}-{name}.log")))
-    study = create_study(storage=storage, study_name=name, load_if_exists=True)
-    for broken_off in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(broken_off.number, state=TrialState.FAIL)
-    done = [_trial(each) for each in study.get_trials(states=(TrialState.COMPLETE,))]
-    for number in range(len(done), trials):
-        told(number)
-        study.sampler = _sampler(method, number)
-        asked = study.ask(_distributions(method))
-        settings = dict(asked.params)
-        try:
-            trial = ground.judge(method, replace(method.config, **settings), settings)
-        except (ValueError, TypeError) as error:
-            trial = Trial(settings, None, 0.0, f"refused: {error}")
-        asked.set_user_attr("trial", {"passes": trial.passes, "note": trial.note})
-        study.tell(asked, WORST if trial.gap is None else trial.gap)
-        done.append(trial)
-    return Tuning(source_hash(method.unlearn), len(ground.replicates), tuple(done[:trials]))
+
+def _next(study: Any, method: Method, ground: Ground, number: int) -> Trial:
+    """Asks for the next settings, tries them, and tells the study how good they are."""
+    study.sampler = sampler(derive(FIRST_SEED, f"{method.name}/trial/{number}"))
+    asked = study.ask(distributions(method))
+    settings = dict(asked.params)
+    try:
+        trial = ground.judge(method, replace(method.config, **settings), settings)
+    except (ValueError, TypeError) as error:
+        trial = Trial(settings, None, 0.0, f"refused: {error}")
+    asked.set_user_attr("trial", {"passes": trial.passes, "note": trial.note})
+    study.tell(asked, WORST if trial.gap is None else trial.gap)
+    return trial
 
 
 def _study(method: Method, ground: Ground) -> str:
@@ -222,34 +229,6 @@ def _study(method: Method, ground: Ground) -> str:
             "search": dict(method.search),
         }
     )
-
-
-def _sampler(method: Method, number: int) -> Any:
-    from optuna.samplers import TPESampler  # noqa: PLC0415
-
-    seed = derive(FIRST_SEED, f"{method.name}/trial/{number}") % 2**32
-    return TPESampler(seed=seed, n_startup_trials=WARM_UP)
-
-
-def _distributions(method: Method) -> dict[str, Any]:
-    return {
-        name: _distribution(setting, whole=isinstance(getattr(method.config, name), int))
-        for name, setting in method.search.items()
-    }
-
-
-def _distribution(setting: Setting, *, whole: bool) -> Any:
-    from optuna.distributions import (  # noqa: PLC0415
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    if isinstance(setting, Choice):
-        return CategoricalDistribution(setting.options)
-    if whole:
-        return IntDistribution(int(setting.low), int(setting.high), log=setting.log)
-    return FloatDistribution(setting.low, setting.high, log=setting.log)
 
 
 def _trial(asked: Any) -> Trial:

@@ -4,12 +4,17 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from harness import Choice, Data, Dataset, Method, Span, UserError, train
 from harness.bench import Bench
@@ -19,7 +24,7 @@ from harness.specs import Replicate
 from harness.splits import split, tuning_rows
 from harness.store import Store
 from harness.table import BUDGET
-from harness.tuned import Trial, Tuning, read, write
+from harness.tuned import Trial, Tuning, problem_of, read, write
 from harness.tuning import FIRST_SEED, Ground, tune, tuning_scenario
 
 TESTS = Path(__file__).parent
@@ -119,7 +124,8 @@ def test_the_reported_half_of_the_test_set_has_no_part_in_the_choice(catalog, tm
     other = tune(METHOD, prepare(poison, tmp_path / "b"), 6)
 
     assert not torch.equal(poisoned(Path())[1].images, test.images)
-    assert other == clean
+    assert other.trials == clean.trials
+    assert other.problem != clean.problem
 
 
 def test_pages_report_on_the_rows_that_tuning_did_not_see(catalog):
@@ -178,11 +184,194 @@ def test_a_file_of_tuned_settings_comes_back_as_it_was(tmp_path):
     assert json.loads((tmp_path / "s.json").read_text())["b"]["settings"] == {"lr": 0.1}
 
 
-def test_a_file_that_holds_something_else_is_told_in_one_line(tmp_path):
-    (tmp_path / "s.json").write_text('{"finetune": []}')
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[]", "AttributeError"),
+        ("{", "JSONDecodeError"),
+        ('{"a": {}, "a": {}}', "'a' is there twice"),
+        ('{"a": {"gap": NaN}}', "NaN is no number"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_told_in_one_line(tmp_path, text, reason):
+    (tmp_path / "s.json").write_text(text)
 
-    with pytest.raises(UserError, match="not a file of tuned settings"):
+    with pytest.raises(UserError, match="not a file of tuned settings") as error:
         read(tmp_path, "s")
+
+    assert reason in str(error.value)
+
+
+TRIAL = {"settings": {"lr": 0.5}, "gap": 1.0, "passes": 9.0, "note": ""}
+ENTRY = {"settings": {"lr": 0.5}, "gap": 1.0, "source": "x", "replicates": 1, "trials": [TRIAL]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({**ENTRY, "sampler": "new"}, "unknown field 'sampler', as of a newer version"),
+        ({**ENTRY, "trials": [{**TRIAL, "seconds": 1.0}]}, "unknown field 'seconds'"),
+        ({**ENTRY, "settings": {"lr": 0.7}}, "not those of its best trial"),
+        ({**ENTRY, "trials": []}, "expected one trial or more"),
+        ({**ENTRY, "replicates": "1"}, "replicates: expected int"),
+        ({**ENTRY, "trials": [{**TRIAL, "gap": -1.0}]}, "must not be negative"),
+        ({name: ENTRY[name] for name in ENTRY if name != "source"}, "it lacks 'source'"),
+        ([], "its entry: expected Mapping"),
+    ],
+)
+def test_an_entry_that_cannot_be_read_is_kept_and_named(unlearn, work, entry, reason):
+    folder = work / "leaderboards" / "tuned"
+    folder.mkdir(parents=True)
+    (folder / "tiny.json").write_text(json.dumps({"finetune": entry}))
+
+    write(folder, "tiny", {"salun": Tuning("y", 1, (Trial({"lr": 0.1}, 2.5, 30.0),))})
+    status, _, err = unlearn("run", "finetune", "--scenario", "tiny", "--dry-run")
+
+    assert json.loads((folder / "tiny.json").read_text())["finetune"] == entry
+    assert read(folder, "tiny")["salun"].best.gap == 2.5
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"the settings tuned for 'finetune' cannot be read ({reason}" in err or reason in err
+    assert "run `unlearn tune finetune` again, or `unlearn run --defaults`" in err
+
+
+def test_commands_that_write_at_once_lose_nobodys_settings(tmp_path):
+    names = [f"method-{i}" for i in range(24)]
+
+    def put(name):
+        write(tmp_path, "s", {name: Tuning(name, 1, (Trial({"lr": 0.5}, 1.0, 9.0),))})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, names))
+
+    assert {name: tuning.source for name, tuning in read(tmp_path, "s").items()} == {
+        name: name for name in names
+    }
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_first_trial(unlearn, work):
+    (work / "out").mkdir()
+    (work / "out" / "tuned").write_text("a file")
+
+    status, out, err = unlearn("tune", "finetune", "--scenario", "tiny", "--out", "out")
+
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert str(Path("out") / "tuned") in err
+    assert not (work / "runs" / "tuning" / "models").exists()
+
+
+def load_study(journal):
+    return optuna.load_study(
+        study_name=None, storage=JournalStorage(JournalFileBackend(str(journal)))
+    )
+
+
+def test_two_commands_that_tune_one_method_at_once_share_its_trials(catalog, tmp_path):
+    grounds = [prepare(catalog, tmp_path), prepare(catalog, tmp_path)]
+    at_it, said = threading.Event(), threading.Event()
+
+    def at_second(number):
+        if number == 1:
+            at_it.set()
+            assert said.wait(60)
+
+    heard = []
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(tune, METHOD, grounds[0], 3, told=at_second)
+        assert at_it.wait(60)
+        second = pool.submit(
+            tune, METHOD, grounds[1], 3, say=lambda text: (heard.append(text), said.set())
+        )
+
+    (journal,) = (tmp_path / "tuning" / "studies").glob("*.log")
+    states = [trial.state.name for trial in load_study(journal).get_trials()]
+    assert second.result() == first.result()
+    assert states == ["COMPLETE"] * 3
+    assert heard == ["mine: another `unlearn tune` is at it; this one waits for its trials"]
+
+
+def test_a_journal_that_breaks_off_in_a_line_costs_that_line_alone(catalog, tmp_path):
+    whole = tune(METHOD, prepare(catalog, tmp_path), 3)
+    (journal,) = (tmp_path / "tuning" / "studies").glob("*.log")
+    with journal.open("a") as file:
+        file.write('{"op_code": 4, "worker')
+    Path(f"{journal}.lock").symlink_to(journal)  # as kill -9 leaves it
+
+    start = time.monotonic()
+    again = tune(METHOD, prepare(catalog, tmp_path), 4)
+
+    assert again.trials[:3] == whole.trials
+    assert len(again.trials) == 4
+    assert time.monotonic() - start < 25
+
+
+@pytest.mark.parametrize(
+    ("source", "problem", "chosen"),
+    [
+        ("now", "now", "tuned, 2 trials"),
+        ("then", "now", "tuned, 2 trials, of an earlier source"),
+        ("now", "then", "tuned, 2 trials, of an earlier definition"),
+        ("then", "then", "tuned, 2 trials, of an earlier source and definition"),
+        ("now", "", "tuned, 2 trials, of an unknown definition"),
+        ("then", "", "tuned, 2 trials, of an earlier source and an unknown definition"),
+    ],
+)
+def test_a_tuning_says_what_it_was_of(source, problem, chosen):
+    tuning = Tuning(source, 1, (Trial({}, 1.0, 1.0), Trial({}, 2.0, 1.0)), problem)
+
+    assert tuning.chosen("now", "now") == chosen
+
+
+def test_the_problem_that_was_tuned_for_is_the_scenarios_definition(catalog):
+    tiny = catalog.scenarios["tiny"]
+    now = problem_of(tiny, "data", "net")
+
+    others = [
+        problem_of(replace(tiny, recipe=replace(tiny.recipe, lr=0.2)), "data", "net"),
+        problem_of(replace(tiny, forget=WholeClass(1)), "data", "net"),
+        problem_of(replace(tiny, retain_access=0.1), "data", "net"),
+        problem_of(replace(tiny, mia="entropy_mia.auc"), "data", "net"),
+        problem_of(replace(tiny, held_out=0.1), "data", "net"),
+        problem_of(replace(tiny, tuning=0.25), "data", "net"),
+        problem_of(tiny, "other data", "net"),
+        problem_of(tiny, "data", "other net"),
+    ]
+    assert len({now, *others}) == 1 + len(others)
+    assert problem_of(replace(tiny, name="other", replicates=9), "data", "net") == now
+
+
+def test_run_reads_where_tune_wrote_and_the_page_says_of_what(unlearn, work):
+    trial = Trial({"lr": 0.5}, 1.0, 100.0)
+    write(work / "x" / "tuned", "tiny", {"finetune": Tuning("then", 1, (trial,))})
+
+    words = ("run", "finetune", "random-labels", "--scenario", "tiny", "--replicates", "1")
+    _, _, err = unlearn(*words, "--out", "x")
+    unlearn("leaderboard", "--out", "x")
+
+    page = (work / "x" / "tiny.md").read_text()
+    assert "`lr=0.5`" in page
+    assert "| tuned, 1 trial, of an earlier source and an unknown definition " in page
+    assert err.count("\n") == 2
+    assert (
+        "finetune runs with settings tuned for an earlier source and an unknown definition (tiny); "
+        "`unlearn tune finetune` renews them"
+    ) in err
+    assert f"no tuned settings in {Path('x') / 'tuned'}: random-labels in tiny run at" in err
+
+
+def test_methods_that_run_untuned_are_named_once(unlearn):
+    words = ("run", "finetune", "retrain-short", "--scenario", "tiny", "tiny-long", "--dry-run")
+
+    _, _, err = unlearn(*words)
+    _, _, quiet = unlearn(*words, "--defaults")
+    _, _, every = unlearn("run", "--scenario", "tiny", "--dry-run")
+
+    assert err.count("\n") == 1
+    assert (
+        "there is no folder leaderboards/tuned: finetune in tiny; finetune in tiny-long run at "
+        "their defaults"
+    ) in err
+    assert quiet == ""
+    assert "methods with a search space in tiny run at their defaults" in every
 
 
 def test_the_verb_writes_the_file_that_run_uses_and_the_page_names(unlearn, work):
@@ -197,7 +386,8 @@ def test_the_verb_writes_the_file_that_run_uses_and_the_page_names(unlearn, work
     assert "skipped: retrain-short: has no search space and runs at its defaults" in out
     assert "(tuned, 3 trials)" in out
     assert len(chosen.trials) == 3
-    assert page.count("tuned, 3 trials") == 1
+    assert page.count("| tuned, 3 trials ") == 1
+    assert page.count("trials, of") == 0
     assert "| defaults " in page
     assert f"`lr={chosen.best.settings['lr']}`" in page
 

@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a method, or a scenario for its definition: the store's runs take the place of the "
         f"recorded ones, whatever their number, source or machine; {ALL}: of everything there",
     )
-    options.add_out(parser)
+    options.add_out(parser, "where pages and records are written")
     options.add_store(parser)
 
 

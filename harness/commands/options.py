@@ -52,10 +52,10 @@ def add_derivation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", default="", metavar="NAME", help="or folder:PATH")
 
 
-def add_out(parser: argparse.ArgumentParser) -> None:
-    """``--out``."""
+def add_out(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """``--out``: the folder of pages, records and tuned settings."""
     parser.add_argument(
-        "--out", default="leaderboards", metavar="DIR", help="default: leaderboards"
+        "--out", default="leaderboards", metavar="DIR", help=f"{purpose} (default: leaderboards)"
     )
 
 

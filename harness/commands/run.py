@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from harness.bench import Bench
+from harness.choices import notes
 from harness.commands import options
 from harness.errors import UserError, unknown
 from harness.plan import KINDS, MODEL, UNDEFINED, Plan
@@ -19,6 +20,7 @@ from harness.runner import Outcome, run
 from harness.specs import Catalog
 from harness.staleness import missing
 from harness.store import Store
+from harness.tuned import FOLDER
 from harness.worker import prepare
 
 NAME, HELP = "run", "run what is missing of a suite or of scenarios"
@@ -46,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--defaults",
         action="store_true",
-        help="run with the methods' own settings, also where leaderboards/tuned has others",
+        help="run with the methods' own settings, also where tuned ones are there",
     )
     parser.add_argument(
         "--again", action="append", default=[], metavar="METHOD", help="run it although it was run"
@@ -59,6 +61,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="processes (default: one a core on the CPU, one on a GPU; 0: work in this one)",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be run")
+    options.add_out(
+        parser,
+        "its tuned/ holds the settings to run with; those tuned for an earlier source of a method "
+        "or definition of a scenario are used, and records and pages mark them so",
+    )
     options.add_device(parser)
     options.add_store(parser)
     options.add_plugins(parser)
@@ -70,6 +77,8 @@ def execute(arguments: argparse.Namespace) -> int:
     workers = options.workers(arguments)
     request = _request(arguments, workers)
     bench, plan = prepare(request, catalog)
+    for note in notes(plan, catalog, request.tuned):
+        print(f"unlearn: {note}", file=sys.stderr)
     _require_rows(arguments.again, plan)
     progress = Progress(plan, max(1, workers))
     todo = missing(plan, bench, progress.report, again=arguments.again, dry=arguments.dry_run)
@@ -99,7 +108,7 @@ def _request(arguments: argparse.Namespace, workers: int) -> Request:
         backbone=arguments.backbone,
         dataset=arguments.dataset,
         settings=tuple(arguments.settings),
-        tuned="" if arguments.defaults else Request.tuned,
+        tuned="" if arguments.defaults else str(options.folder("--out", arguments.out) / FOLDER),
         plugins=tuple(arguments.plugins),
         device=options.device(arguments.device),
         store=arguments.store,

@@ -23,7 +23,7 @@ NAME, HELP = "show", "show one run"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument("run_id", metavar="RUN_ID", help="or its first digits")
-    parser.add_argument("--out", default="leaderboards", metavar="DIR", help="published records")
+    options.add_out(parser, "whose records are looked through, too")
     options.add_store(parser)
 
 

@@ -19,7 +19,7 @@ from harness.commands import options
 from harness.plugins import load_catalog
 from harness.request import Request, wanted_methods, wanted_scenarios
 from harness.specs import Catalog, Method
-from harness.tuned import FOLDER, Tuning, read, write
+from harness.tuned import FOLDER, Tuning, Unread, read, write
 from harness.tuning import Ground, tune
 
 NAME, HELP = "tune", "choose settings by trials on models and images that no page reports"
@@ -43,7 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=options.whole(1, 256), default=None, metavar="N", help="processes"
     )
-    options.add_out(parser)
+    options.add_out(
+        parser, "in whose tuned/ the settings are written, where `unlearn run` reads them"
+    )
     options.add_device(parser)
     options.add_store(parser)
     options.add_plugins(parser)
@@ -55,7 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
     request = _request(arguments)
     scenario = wanted_scenarios(request, catalog)[0][0]
     folder = options.folder("--out", arguments.out) / FOLDER
-    tunings = read(folder, scenario.name)
+    _check(folder, scenario.name)
     methods = [each.name for each in _searchable(request, catalog)]
     if not methods:
         return 0
@@ -69,14 +71,21 @@ def execute(arguments: argparse.Namespace) -> int:
             failed = True
             print(f"unlearn: {name}: no trial succeeded: {tuning.trials[-1].note}", file=sys.stderr)
             continue
-        tunings[name] = tuning
-        write(folder, scenario.name, tunings)
+        write(folder, scenario.name, {name: tuning})
         settings = ", ".join(
             f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
             for key, value in best.settings.items()
         )
         print(f"{name}: average gap {best.gap:.2f} with {settings} ({tuning})", flush=True)
     return 1 if failed else 0
+
+
+def _check(folder: Path, scenario: str) -> None:
+    """Tells what stands in the way of the file before anything is tried, and what is kept of it."""
+    for name, tuning in read(folder, scenario).items():
+        if isinstance(tuning, Unread):
+            print(f"unlearn: {folder / scenario}.json: {name}: {tuning.reason}", file=sys.stderr)
+    write(folder, scenario, {})
 
 
 def _request(arguments: argparse.Namespace) -> Request:
@@ -157,4 +166,8 @@ def _tune(name: str, request: Request, trials: int, replicates: int) -> Tuning:
     """One method, in a process of its own."""
     catalog = load_catalog(request.plugins)
     ground = _prepare(request, catalog, replicates)
-    return tune(catalog.methods[name], ground, trials)
+    return tune(catalog.methods[name], ground, trials, say=_say)
+
+
+def _say(text: str) -> None:
+    print(f"unlearn: {text}", file=sys.stderr, flush=True)
