@@ -31,8 +31,8 @@ class Progress:
     def showing(self, todo: Plan) -> Iterator[None]:
         """Shows the bar while a plan is worked off."""
         self._left = [step.row.method for step in todo.steps if step.kind == MODEL]
-        console = Console(stderr=True)
-        if not console.is_terminal or not todo.steps:
+        console = Console(stderr=True, force_terminal=sys.stderr.isatty())  # whatever FORCE_COLOR
+        if not console.is_terminal or console.is_dumb_terminal or not todo.steps:
             yield
             return
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
