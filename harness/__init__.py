@@ -1,61 +1,24 @@
-"""The public API: what a plugin may import from the harness."""
+"""The public API, taken from ``harness.api`` when it is first asked for.
 
-from harness.data import Augmentation, Data, as_float, join
-from harness.errors import UserError
-from harness.evidence import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
-from harness.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
-from harness.hookspecs import hookimpl
-from harness.search import Choice, Span
-from harness.specs import (
-    Backbone,
-    Dataset,
-    FineTuning,
-    Method,
-    Recipe,
-    Replicate,
-    Scenario,
-    Suite,
-    Task,
-    require_no_negative,
-)
-from harness.training import Batch, batches, cross_entropy, fine_tune, predict, train
-from harness.version import __version__
+So ``import harness`` costs nothing, and a command can say that it was stopped before it has torch.
+"""
 
-__all__ = [
-    "Augmentation",
-    "Backbone",
-    "Batch",
-    "Choice",
-    "ClassFraction",
-    "Cost",
-    "Data",
-    "Dataset",
-    "Estimate",
-    "Evidence",
-    "FineTuning",
-    "GivenRows",
-    "Labels",
-    "Method",
-    "Metric",
-    "Outputs",
-    "Protocol",
-    "RandomFraction",
-    "Recipe",
-    "Replicate",
-    "Scenario",
-    "Span",
-    "Suite",
-    "Task",
-    "UserError",
-    "WholeClass",
-    "__version__",
-    "as_float",
-    "batches",
-    "cross_entropy",
-    "fine_tune",
-    "hookimpl",
-    "join",
-    "predict",
-    "require_no_negative",
-    "train",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from harness.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from harness.api import *  # noqa: F403
+    from harness.api import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    api = importlib.import_module("harness.api")  # `from harness import api` would ask here again
+    if name != "__all__" and name not in api.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__getattr__("__all__")]

@@ -8,6 +8,7 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -115,7 +116,7 @@ def _import(given: str) -> ModuleType:
         return importlib.import_module(given)
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path.absolute()}")
-    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:6]
+    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:6]
     name = f"unlearning_plugin_{path.stem}_{place}"  # two folders may each have a file of this name
     spec = importlib.util.spec_from_file_location(
         name, path.absolute(), loader=_Uncached(name, str(path.absolute()))

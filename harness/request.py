@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import math
 import re
+import sys
 import textwrap
 import types
 import typing
@@ -17,6 +18,7 @@ from typing import Any
 from harness.errors import UserError, unknown
 from harness.plan import Entrant
 from harness.plugins import find
+from harness.shapes import LARGEST_FLOAT, LARGEST_INT
 from harness.specs import REFERENCES, Catalog, Method, Replicate, Scenario
 from harness.tuned import FOLDER, Tuning, Unread, read
 
@@ -74,6 +76,12 @@ def derived(scenario: Scenario, *, backbone: str = "", dataset: str = "") -> Sce
     backbone, dataset = backbone or scenario.backbone, dataset or scenario.dataset
     changed = [backbone] * (backbone != scenario.backbone)
     changed += [dataset] * (dataset != scenario.dataset)
+    for value in changed:
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise UserError(
+                f"{value!r} is not readable as text ({sys.getfilesystemencoding()}), so no record "
+                f"could name it; give it a name in UTF-8, or set LC_ALL=C.UTF-8 where it has one"
+            )
     name = "+".join([scenario.name, *map(_mark, changed)])
     return replace(scenario, name=name, backbone=backbone, dataset=dataset)
 
@@ -147,7 +155,7 @@ def wanted_methods(request: Request, catalog: Catalog) -> list[Method]:
 
 
 def _parts(setting: str) -> tuple[str, str, str]:
-    found = re.fullmatch(r"([^=]+)\.([^.=]+)=(.*)", setting)
+    found = re.fullmatch(r"([^=]+)\.([^.=]+)=(.*)", setting, re.DOTALL)
     if not found:
         raise UserError(
             f"--set {setting!r}: expected METHOD.FIELD=VALUE, as in some-method.lr=0.05"
@@ -187,6 +195,7 @@ def _convert(text: str, wanted: Any) -> Any:
     if wanted is bool:
         return _one_of(text.lower(), ("true", "false")) == "true"
     if wanted is str:
+        text.encode()  # a record is UTF-8
         return text
     if wanted in (int, float):
         return _number(text, wanted)
@@ -208,4 +217,6 @@ def _number(text: str, wanted: type[int] | type[float]) -> int | float:
         raise ValueError(f"expected {kind}; got {text!r}") from None
     if not math.isfinite(value):
         raise ValueError(f"expected a finite number; got {text!r}")
+    if abs(value) >= (LARGEST_INT if wanted is int else LARGEST_FLOAT):
+        raise ValueError(f"no record holds a number as large as {text}")
     return value

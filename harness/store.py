@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file  # load_file takes no path but in UTF-8
 from torch import Tensor
 
 from harness.errors import UserError
@@ -77,7 +77,7 @@ class Store:
         self._verify(folder, skip=() if tensors else (TENSORS,))
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         path = folder / TENSORS
-        return Entry(facts, load_file(path) if tensors and path.exists() else {})
+        return Entry(facts, load(path.read_bytes()) if tensors and path.exists() else {})
 
     def fault(self, kind: str, key: str) -> str:
         """What is wrong with a result; empty where nothing is."""

@@ -11,12 +11,22 @@ from harness.plugins import load_catalog
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    {"version", "errors", "names", "shapes", "data", "seeds", "isolation", "search"},
+    {"version", "errors", "terminal", "names", "shapes", "data", "seeds", "isolation", "search"},
     {"evidence", "forgetting", "circumstances"},
     {"specs", "passes", "provenance"},
     {"hookspecs", "records"},
     {"training", "statistics", "splits", "folders", "settings", "sources", "stems", "rows"},
-    {"ranks", "selection", "backbones", "datasets", "scenarios", "protocols", "tuned", "studies"},
+    {
+        "api",
+        "ranks",
+        "selection",
+        "backbones",
+        "datasets",
+        "scenarios",
+        "protocols",
+        "tuned",
+        "studies",
+    },
     {"entries", "table"},
     {"standings", "cells"},
     {"reading"},
@@ -30,7 +40,8 @@ LAYERS = (
     {"commands.options"},
     {"commands.run", "commands.listing", "commands.leaderboard", "commands.show"},
     {"commands.measure", "commands.doctor", "commands.tune"},
-    {"cli", "testing"},
+    {"commands.verbs", "testing"},
+    {"cli"},
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 

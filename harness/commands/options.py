@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -12,12 +13,17 @@ import torch
 from harness.errors import UserError
 from harness.plugins import load_catalog
 from harness.specs import Catalog
+from harness.terminal import one_line
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     """``--store``."""
     parser.add_argument(
-        "--store", default="runs", metavar="DIR", help="where results are kept (default: runs)"
+        "--store",
+        default="runs",
+        type=lambda value: str(folder("--store", value)),
+        metavar="DIR",
+        help="where results are kept (default: runs)",
     )
 
 
@@ -86,14 +92,20 @@ def catalog(plugins: list[str]) -> Catalog:
     """The catalog; a plugin that was left out is reported on standard error."""
     loaded = load_catalog(plugins)
     for plugin, reason in loaded.failures.items():
-        print(f"unlearn: plugin {plugin} is left out: {reason}", file=sys.stderr)
+        print(f"unlearn: plugin {plugin} is left out: {one_line(reason)}", file=sys.stderr)
     return loaded
 
 
 def folder(option: str, value: str) -> Path:
-    """The path; raises UserError where a file is in its place."""
+    """The path; raises UserError where a file is in its place, or where there can be none."""
     path = Path(value)
-    if path.exists() and not path.is_dir():
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise UserError(f"{option} {value}: {error.strerror}; expected a folder") from None
+    if not stat.S_ISDIR(there.st_mode):
         raise UserError(f"{option} {value} is a file; expected a folder")
     return path
 

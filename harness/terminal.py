@@ -1,0 +1,121 @@
+"""Standard streams and signals as a command meets them: closed, full, broken off, in any code."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asks the command to end, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal = number
+
+
+class _Outlet(io.FileIO):
+    """A standard stream's descriptor; once it cannot be written to, what is written is dropped."""
+
+    fault: OSError | None = None
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        if self.fault is None:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.fault = error
+        return memoryview(data).nbytes
+
+
+@contextmanager
+def steady() -> Iterator[Callable[[], str]]:
+    """Lets a command print whatever becomes of its output: it goes on, and loses no result.
+
+    Characters that the terminal's code lacks are escaped. Gives a function that says why standard
+    output lacks a part; empty where it lacks none, or where its reader has gone of its own accord,
+    as ``head`` does. Streams that were replaced, as by a test, stay as they are.
+    """
+    _open_closed()
+    before = sys.stdout, sys.stderr
+    own = sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__
+    outlets = _Outlet(1, "wb", closefd=False), _Outlet(2, "wb", closefd=False)
+    if own[0]:
+        sys.stdout = _text(outlets[0], before[0])
+    if own[1]:
+        sys.stderr = _text(outlets[1], before[1])
+
+    def lost() -> str:
+        sys.stdout.flush()
+        fault = outlets[0].fault
+        return "" if fault is None or isinstance(fault, BrokenPipeError) else str(fault.strerror)
+
+    try:
+        yield lost
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _open_closed() -> None:
+    """Opens what ``<&-`` or ``>&-`` closed, or the next file to be opened would take its place."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - the lowest free
+
+
+def _text(outlet: _Outlet, like: TextIO | None) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(outlet),
+        encoding=getattr(like, "encoding", "utf-8"),
+        errors="backslashreplace",
+        line_buffering=getattr(like, "line_buffering", False),
+        write_through=getattr(like, "write_through", False),
+    )
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turns SIGTERM and SIGHUP, where they would kill, into ``Stopped``, so that all is put away.
+
+    A process that is forked meanwhile dies of them as if this were not here.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    process = os.getpid()
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        if os.getpid() != process:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise Stopped(number)
+
+    before: dict[int, Any] = {
+        number: signal.signal(number, stop)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def one_line(text: str) -> str:
+    """The text with whatever is not printable escaped, such as a line's end in a file's name."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
