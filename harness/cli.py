@@ -6,6 +6,7 @@ start, and so that ``python -m harness.cli`` can first forget the working direct
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -20,10 +21,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        from harness.terminal import steady, stoppable  # noqa: PLC0415
+        from harness.terminal import at_once, steady, stoppable  # noqa: PLC0415
 
-        with steady() as lost, stoppable():
-            status = _outcome(words)
+        with steady() as lost:
+            with at_once(STOPPED):  # a library that is being imported may swallow an exception
+                importlib.import_module("harness.commands.verbs")
+            with stoppable():
+                status = _outcome(words)
             if not status and lost():
                 print(f"unlearn: cannot write to standard output: {lost()}", file=sys.stderr)
                 status = 2
@@ -35,18 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _outcome(words: Sequence[str]) -> int:
     """The verb's status, or that of what ended it, which is told."""
+    from harness.commands.verbs import parse  # noqa: PLC0415
+    from harness.errors import UserError  # noqa: PLC0415
+    from harness.terminal import one_line  # noqa: PLC0415
+
     try:
-        from harness.errors import UserError  # noqa: PLC0415
-        from harness.terminal import one_line  # noqa: PLC0415
-
-        try:
-            from harness.commands.verbs import parse  # noqa: PLC0415
-
-            arguments = parse(words)
-            return 0 if arguments is None else int(arguments.verb(arguments))
-        except UserError as error:
-            print(f"unlearn: {one_line(str(error))}", file=sys.stderr)
-            return 2
+        arguments = parse(words)
+        return 0 if arguments is None else int(arguments.verb(arguments))
+    except UserError as error:
+        print(f"unlearn: {one_line(str(error))}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         print(STOPPED, file=sys.stderr)
         return 128 + getattr(stop, "signal", 2)

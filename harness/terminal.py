@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -87,15 +87,11 @@ def _text(outlet: _Outlet, like: TextIO | None) -> TextIO:
     )
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> AbstractContextManager[None]:
     """Turns SIGTERM and SIGHUP, where they would kill, into ``Stopped``, so that all is put away.
 
     A process that is forked meanwhile dies of them as if this were not here.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     process = os.getpid()
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
@@ -104,16 +100,33 @@ def stoppable() -> Iterator[None]:
             os.kill(os.getpid(), number)
         raise Stopped(number)
 
-    before: dict[int, Any] = {
-        number: signal.signal(number, stop)
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is signal.SIG_DFL
-    }
+    return _heard(stop, signal.SIGTERM, signal.SIGHUP)
+
+
+def at_once(words: str) -> AbstractContextManager[None]:
+    """Lets Ctrl-C, SIGTERM and SIGHUP end the process with these words; nothing is put away."""
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        with suppress(OSError):
+            os.write(2, f"{words}\n".encode())
+        os._exit(128 + number)
+
+    return _heard(end, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def _heard(handler: Callable[[int, FrameType | None], NoReturn], *numbers: int) -> Iterator[None]:
+    """These signals are the handler's, but for those that the command was started to ignore."""
+    usual = signal.SIG_DFL, signal.default_int_handler
+    main = threading.current_thread() is threading.main_thread()  # no other may say so
+    before = {n: signal.getsignal(n) for n in numbers if main and signal.getsignal(n) in usual}
+    for number in before:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def one_line(text: str) -> str:
