@@ -74,6 +74,61 @@ def test_a_mistake_is_one_line_and_status_2(words, tmp_path, monkeypatch, capsys
     assert not (tmp_path / "runs" / "models").exists()
 
 
+ODD_WORDS = {
+    ("run", "--store", ""): "an empty word after '--store'",
+    ("run", "--out="): "an empty word in '--out='",
+    ("leaderboard", "--out", ""): "an empty word after '--out'",
+    ("run", "--suite", ""): "an empty word after '--suite'",
+    ("run", ""): "an empty word after 'run'",
+    ("",): "an empty word comes first",
+    ("run", "--set", ""): "an empty word after '--set'",
+    ("run", "--set", "="): "expected METHOD.FIELD=VALUE",
+    ("run", "--set", "."): "expected METHOD.FIELD=VALUE",
+    ("run", "--set", "\n.\n=\n"): "unknown method of this run '\\n'",
+    ("run", "--set", "finetune.lr=\n"): "expected a number; got '\\n'",
+    ("run", "--set", "finetune.lr=1e305"): "no record holds a number as large as 1e305",
+    ("run", "--set", f"finetune.epochs={2**63}"): "no record holds a number as large as",
+    ("run", "--set", "finetune.epochs=" + "9" * 5000): "expected a whole number",
+    ("run", "a\nb"): "unknown method 'a\\nb'",
+    ("run", "-p", "no\n.py"): "no such file: ",
+    ("run", "-p", "no\udce9.py"): "no such file: ",
+    ("run", "--store", "a" * 300): "File name too long; expected a folder",
+    ("run", "--store", "FILE/x"): "Not a directory; expected a folder",
+    ("run", "--data", "FILE/../x"): "Not a directory; expected a folder",
+    ("show", "1", "--store", "x\n/../FILE"): "unknown run '1'",
+    ("leaderboard", "--out", "x\n\x1b[31m"): "in --out x\\n\\x1b[31m;",
+    ("run", "--dataset", "folder:\udce9"): "'folder:\\udce9' is not readable as text",
+    ("run", "--backbone", "net\udce9"): "'net\\udce9' is not readable as text",
+    ("run", "--scenario", "\udce9"): "unknown scenario '\\udce9'",
+    ("run", "--\udce9"): "unknown option of `unlearn run` '--\\udce9'",
+}
+
+
+@pytest.mark.parametrize("words", ODD_WORDS, ids=str)
+def test_an_odd_word_is_one_line_and_status_2(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").write_text("not a folder")
+
+    status = main(words)
+
+    captured = capsys.readouterr()
+    assert status == 2
+    assert ODD_WORDS[words] in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.err.rstrip("\n").isprintable()
+    assert not (tmp_path / "runs" / "models").exists()
+
+
+def test_a_relative_path_may_go_up(tmp_path, monkeypatch, capsys):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    status = main(["doctor", "--store", "../there/../other"])
+
+    assert status == 0
+    assert "0 runs in ../there/../other" in capsys.readouterr().out
+
+
 def test_a_damaged_record_is_told_with_its_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     records = tmp_path / "leaderboards" / "records"

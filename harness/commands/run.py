@@ -77,14 +77,14 @@ def execute(arguments: argparse.Namespace) -> int:
     workers = options.workers(arguments)
     request = _request(arguments, workers)
     bench, plan = prepare(request, catalog)
-    for note in notes(plan, catalog, request.tuned):
-        print(f"unlearn: {note}", file=sys.stderr)
     _require_rows(arguments.again, plan)
     progress = Progress(plan, max(1, workers))
     todo = missing(plan, bench, progress.report, again=arguments.again, dry=arguments.dry_run)
     if not arguments.dry_run:
         bench.store.open()
     _try_backbones(request, catalog, bench, todo)
+    for note in notes(plan, catalog, request.tuned):
+        print(f"unlearn: {note}", file=sys.stderr)
     for (scenario, method), reason in plan.undefined.items():
         print(f"skipped: {method} in {scenario}: {reason}")
         if not arguments.dry_run:

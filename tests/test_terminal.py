@@ -1,0 +1,221 @@
+"""The command as a process: whatever its streams, its code and its folder are, it ends as it says.
+
+Every test here starts the command line anew; what needs no process of its own is in test_cli.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.store import Store
+from harness.terminal import one_line
+
+CLI = [sys.executable, "-m", "harness.cli"]
+RUN = [*CLI, "run", "finetune", "--scenario", "tiny", "--replicates", "1", "--defaults"]
+RUN += ["-p", "tiny_plugin.py", "--device", "cpu", "--workers"]
+STOPPED = "unlearn: stopped; the same command goes on where this one was\n"
+BAD = os.fsdecode(b"caf\xe9")
+"""A name in Latin 1, as Linux keeps it."""
+
+ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+STREAMS = r"""
+import sys
+from harness.terminal import steady
+with steady() as lost:
+    print("out \udce9 \u00d7")
+    print("err \udce9 \u00d7", file=sys.stderr)
+    said = lost()
+    print(f"lost: {said}", file=sys.stderr)
+sys.exit(7)
+"""
+
+
+def environment(**changed):
+    return {**os.environ, **changed}
+
+
+def shell(line, **settings):
+    """Runs STREAMS with redirections of a shell; gives the finished process."""
+    return subprocess.run(
+        ["bash", "-c", f'"$0" -c "$1" {line}', sys.executable, STREAMS],
+        capture_output=True,
+        check=False,
+        **settings,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "out", "err"),
+    [
+        ("", "out \\udce9 ×\n", "err \\udce9 ×\nlost: \n"),
+        (">/dev/full", "", "err \\udce9 ×\nlost: No space left on device\n"),
+        ("2>/dev/full", "out \\udce9 ×\n", ""),
+        (">&-", "", "err \\udce9 ×\nlost: \n"),
+        ("2>&-", "out \\udce9 ×\n", ""),
+        ("<&- >&- 2>&-", "", ""),
+    ],
+)
+def test_no_stream_breaks_a_command(line, out, err):
+    done = shell(line, env=environment(PYTHONUTF8="1"))
+
+    assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (7, out, err)
+
+
+def test_what_a_code_lacks_is_escaped():
+    done = shell("", env=environment(**ASCII))
+
+    assert done.stdout == b"out \\udce9 \\xd7\n"
+
+
+def test_a_closed_stream_is_not_taken_by_the_next_file(tmp_path):
+    code = (
+        "from pathlib import Path; import os\n"
+        "from harness.terminal import steady\n"
+        "with steady(), open('results', 'w') as file:\n"
+        "    os.write(1, b'noise'), os.write(2, b'noise'), file.write('numbers')"
+    )
+
+    subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, code], cwd=tmp_path, check=True
+    )
+
+    assert (tmp_path / "results").read_text() == "numbers"
+
+
+def test_a_reader_that_goes_away_costs_a_run_nothing_and_a_log_has_no_colours(work):
+    with (work / "log").open("w") as log:
+        started = subprocess.Popen(
+            [*RUN, "0"], stdout=subprocess.PIPE, stderr=log, env=environment(FORCE_COLOR="1")
+        )
+        started.stdout.close()
+        status = started.wait()
+
+    assert status == 0
+    assert (work / "log").read_text() == ""
+    assert len(Store(work / "runs").keys("runs")) == 5
+
+
+def test_the_working_directory_shadows_no_library_and_a_closed_pipe_is_quiet(tmp_path):
+    for name in ("random", "argparse", "queue", "socket", "json", "numpy", "torch", "tabulate"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('shadowed')")
+    command = f"{sys.executable} -m harness.cli list | head -1; exit ${{PIPESTATUS[0]}}"
+
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "methods\n", "")
+
+
+def test_a_full_disk_behind_standard_output_is_one_line_and_status_2(tmp_path):
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m harness.cli --help > /dev/full"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == "unlearn: cannot write to standard output: No space left on device\n"
+
+
+def test_names_in_another_code_work_in_the_poorest_of_terminals(work):
+    (work / "tiny_plugin.py").rename(work / f"{BAD}.py")
+    words = [word.replace("tiny_plugin", BAD) for word in RUN]
+    words += ["0", "--store", BAD, "--data", BAD]
+
+    done = subprocess.run(
+        words, capture_output=True, text=True, env=environment(**ASCII), check=False
+    )
+    page = subprocess.run(
+        [*CLI, "leaderboard", "--store", BAD, "--out", f"{BAD}-out"],
+        capture_output=True,
+        env=environment(**ASCII),
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "did 5 models" in done.stdout
+    assert page.returncode == 0
+    assert page.stdout.endswith(b"see caf\\udce9-out/README.md\n")
+    assert "±" in (work / f"{BAD}-out" / "tiny.md").read_text("utf-8")
+
+
+def test_ctrl_c_while_a_library_is_imported_is_one_line_though_the_library_swallows_it(tmp_path):
+    (tmp_path / "torch.py").write_text(
+        "import time\n"
+        "print('importing', flush=True)\n"
+        "while True:\n"
+        "    try:\n"
+        "        time.sleep(60)\n"
+        "    except BaseException:\n"
+        "        pass\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        started = subprocess.Popen(
+            [*CLI, "list"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(PYTHONPATH=paths),
+        )
+        started.stdout.readline()
+        started.send_signal(number)
+        _, err = started.communicate(timeout=60)
+
+        assert (started.returncode, err) == (128 + number, STOPPED)
+
+
+SLEEPER = """
+
+from dataclasses import dataclass
+from pathlib import Path
+import os
+import time
+from harness import Method
+
+@dataclass(frozen=True)
+class Config:
+    pass
+
+def sleep(task, config):
+    Path("pid").write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.1)
+
+@hookimpl
+def unlearning_methods():
+    return [Method("sleeper", sleep, Config())]
+"""
+
+
+def test_sigterm_stops_a_run_with_its_processes(work):
+    with (work / "tiny_plugin.py").open("a") as plugin:
+        plugin.write(SLEEPER)
+    words = ["sleeper" if word == "finetune" else word for word in [*RUN, "1"]]
+    started = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    pid = work / "pid"
+    while not pid.exists() or not pid.read_text():
+        assert started.poll() is None
+        time.sleep(0.05)
+
+    started.terminate()
+    _, err = started.communicate(timeout=60)
+
+    assert (started.returncode, err) == (143, STOPPED)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid.read_text()}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_line_is_one_line_whatever_is_in_it():
+    assert one_line("a\nb\x1b[31m\u2028 × é \udce9") == "a\\nb\\x1b[31m\\u2028 × é \\udce9"
