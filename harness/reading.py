@@ -9,6 +9,7 @@ from harness.ranks import FEWEST_FOR_SETS, FLOOR
 from harness.specs import REFERENCES, RETRAIN
 from harness.statistics import SIGNIFICANCE
 from harness.table import BUDGET, Table
+from harness.tuned import OF
 
 
 def reading(table: Table) -> Iterable[str]:
@@ -121,6 +122,12 @@ def _grades(table: Table) -> Iterable[str]:
             "set that this page does not report. *Tuning passes* is what all trials took, in units "
             f"of one retraining; every trial is in [{name}]({name}). A row noted *{DEFAULTS}* was "
             "not tuned."
+        )
+    if any(OF in s.chosen for s in shown):
+        yield (
+            "Settings tuned for *an earlier source* or *definition* were chosen before the source "
+            "of the method, or the scenario and its data, became what they are; for *an unknown "
+            "definition*, by a version that did not note it."
         )
 
 

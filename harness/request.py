@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.entries import BY_HAND
 from harness.errors import UserError, unknown
 from harness.plan import Entrant
 from harness.plugins import find
@@ -125,7 +126,7 @@ def _entrant(request: Request, method: Method, tuning: Tuning | Unread | None) -
     for name, field, text in map(_parts, request.settings):
         if name == method.name:
             config = configured(name, entrant.config, field, text)
-            entrant = replace(entrant, config=config, chosen="by hand")
+            entrant = replace(entrant, config=config, chosen=BY_HAND)
     return entrant
 
 

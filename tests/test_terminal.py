@@ -3,7 +3,9 @@
 Every test here starts the command line anew; what needs no process of its own is in test_cli.
 """
 
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.plan import make_plan
+from harness.plugins import load_catalog
+from harness.progress import Progress
+from harness.specs import Replicate
 from harness.store import Store
 from harness.terminal import one_line
 
@@ -215,6 +221,56 @@ def test_sigterm_stops_a_run_with_its_processes(work):
     while Path(f"/proc/{pid.read_text()}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+class Screen(io.StringIO):
+    """A stream that says whether it is a terminal."""
+
+    def __init__(self, terminal):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+
+@pytest.mark.parametrize(
+    ("terminal", "changed", "expected"),
+    [
+        (True, {}, (True, True)),
+        (True, {"NO_COLOR": "1"}, (True, False)),
+        (True, {"TERM": "dumb"}, (False, False)),
+        (False, {"FORCE_COLOR": "1"}, (False, False)),
+        (False, {"TTY_COMPATIBLE": "1"}, (False, False)),
+    ],
+)
+def test_progress_is_shown_on_a_terminal_that_can_show_it(
+    work, monkeypatch, terminal, changed, expected
+):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm", **changed}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stderr", Screen(terminal))
+    catalog = load_catalog(["tiny_plugin.py"])
+    tiny = catalog.scenarios["tiny"]
+    plan = make_plan([(tiny, [Replicate(0, 0)], [])], catalog, {tiny.dataset: "data"})
+
+    with Progress(plan, 1).showing(plan):
+        pass
+
+    text = sys.stderr.getvalue()
+    coloured = re.search(r"\x1b\[[0-9;]*m", text)
+    assert (bool(text), bool(coloured)) == expected
+
+
+def test_the_public_api_is_there_and_costs_nothing_until_it_is_asked_for():
+    code = (
+        "import sys, harness; cheap = 'torch' not in sys.modules; from harness import *; "
+        "assert cheap and Data.__module__ == 'harness.data' and 'Task' in dir(harness)"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_line_is_one_line_whatever_is_in_it():

@@ -350,6 +350,7 @@ def test_run_reads_where_tune_wrote_and_the_page_says_of_what(unlearn, work):
     page = (work / "x" / "tiny.md").read_text()
     assert "`lr=0.5`" in page
     assert "| tuned, 1 trial, of an earlier source and an unknown definition " in page
+    assert "Settings tuned for *an earlier source* or *definition* were chosen before" in page
     assert err.count("\n") == 2
     assert (
         "finetune runs with settings tuned for an earlier source and an unknown definition (tiny); "
