@@ -178,25 +178,27 @@ def _text(tuning: Tuning | Unread) -> str:
 def _entry(name: str, entry: Any) -> Tuning | Unread:
     try:
         check_name("method", name)
-        return _tuning(entry)
+        require_type("its entry", entry, Mapping)
+        tuning = tuning_of({key: entry[key] for key in entry if key not in ("settings", "gap")})
+        best = tuning.best
+        if (entry["settings"], entry["gap"]) != ((best.settings, best.gap) if best else ({}, None)):
+            raise ValueError(
+                "its settings and gap are not those of its best trial; `unlearn run --set` sets by "
+                "hand"
+            )
     except ODD as error:
         missing = "it lacks " if isinstance(error, KeyError) else ""
         return Unread(entry, f"{missing}{error}")
-
-
-def _tuning(entry: Mapping[str, Any]) -> Tuning:
-    require_type("its entry", entry, Mapping)
-    _require_known(entry, [*(field.name for field in fields(Tuning)), "settings", "gap"])
-    for each in entry["trials"]:
-        _require_known(each, [field.name for field in fields(Trial)])
-    trials = tuple(Trial(**each) for each in entry["trials"])
-    tuning = Tuning(entry["source"], entry["replicates"], trials, entry.get("problem", ""))
-    best = tuning.best
-    if (entry["settings"], entry["gap"]) != ((best.settings, best.gap) if best else ({}, None)):
-        raise ValueError(
-            "its settings and gap are not those of its best trial; `unlearn run --set` sets by hand"
-        )
     return tuning
+
+
+def tuning_of(parts: Mapping[str, Any]) -> Tuning:
+    """The tuning that ``dataclasses.asdict`` took apart; raises one of ``ODD`` where it is none."""
+    _require_known(parts, [field.name for field in fields(Tuning)])
+    for each in parts["trials"]:
+        _require_known(each, [field.name for field in fields(Trial)])
+    trials = tuple(Trial(**each) for each in parts["trials"])
+    return Tuning(parts["source"], parts["replicates"], trials, parts.get("problem", ""))
 
 
 def _require_known(found: Iterable[str], known: Iterable[str]) -> None:

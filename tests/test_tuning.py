@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -24,7 +24,7 @@ from harness.specs import Replicate
 from harness.splits import split, tuning_rows
 from harness.store import Store
 from harness.table import BUDGET
-from harness.tuned import Trial, Tuning, problem_of, read, write
+from harness.tuned import Trial, Tuning, problem_of, read, tuning_of, write
 from harness.tuning import FIRST_SEED, Ground, tune, tuning_scenario
 
 TESTS = Path(__file__).parent
@@ -180,6 +180,7 @@ def test_a_file_of_tuned_settings_comes_back_as_it_was(tmp_path):
     write(tmp_path, "s", tunings)
 
     assert read(tmp_path, "s") == tunings
+    assert tuning_of(asdict(tunings["b"])) == tunings["b"]
     assert read(tmp_path, "other") == {}
     assert json.loads((tmp_path / "s.json").read_text())["b"]["settings"] == {"lr": 0.1}
 
