@@ -114,10 +114,11 @@ def files(lines: Iterable[Line], before: Published | None = None) -> dict[str, s
     lines, before = list(lines), before or Published([], {})
     runs = {line.run_id: line.scenario["name"] for line in lines if isinstance(line, Run)}
     name_of = {**before.unread, **runs}
+    names = {*runs.values(), *before.newer}
     by_file: dict[str, list[str]] = defaultdict(list)
     for line in merge(lines):
         name = line.scenario if isinstance(line, Undefined) else name_of.get(line.run_id)
-        if name in {*runs.values(), *before.newer}:
+        if name in names:
             by_file[str(name)].append(write_line(line))
     for name, unread in before.newer.items():
         by_file[name] += unread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ ReplicateKey = tuple[int, int]
 
 def row_of(run: Run) -> str:
     """The name of its row: method and settings, with 1 for 1.0."""
-    return canonical([run.method, _comparable(run.config)])
+    return json.dumps([run.method, _comparable(run.config)], sort_keys=True)
 
 
 def labels(rows: Mapping[str, Sequence[Run]]) -> dict[str, str]:
@@ -68,7 +69,8 @@ def replicate_of(run: Run) -> ReplicateKey:
 def problem_of(run: Run) -> str:
     """What two runs must have in common to stand in one table."""
     rendering_only = ("mia", "replicates")
-    return canonical({k: v for k, v in run.scenario.items() if k not in rendering_only})
+    own = {name: value for name, value in run.scenario.items() if name not in rendering_only}
+    return json.dumps(own, sort_keys=True)
 
 
 def _comparable(value: Any) -> Any:
