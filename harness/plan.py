@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.evidence import Protocol
 from harness.records import identity, plain
-from harness.sources import source_hash
+from harness.sources import Source, method_source, source_of
 from harness.specs import ORIGINAL, RETRAIN, RETRAIN_DRAWS, Catalog, Method, Replicate, Scenario
 from harness.tuned import Tuning
 from harness.tuned import problem_of as tuning_problem
@@ -89,6 +89,17 @@ class Plan:
     """(scenario, method) → why the method is not defined there."""
     unread: int = 0
     """Steps whose results a newer version of this program wrote: neither done nor to be done."""
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    """Hash → source, of all methods and plugins' backbones."""
+
+    def edited(self, row: Row) -> str:
+        """The module whose text changed before this row's run imported it; empty for none.
+
+        Asked after a step, in its process: its result is not what the row's name says.
+        """
+        hashes = (row.source, row.build.rpartition("@")[2])
+        found = (self.sources[each].edited() for each in hashes if each in self.sources)
+        return next((module for module in found if module), "")
 
 
 def make_plan(
@@ -102,23 +113,27 @@ def make_plan(
     """
     steps: dict[tuple[str, str], Step] = {}
     undefined: dict[tuple[str, str], str] = {}
+    sources: dict[str, Source] = {}
     for scenario, replicates, entrants in problems:
         fingerprint, build = fingerprints[scenario.dataset], build_of(scenario, catalog)
         tuned_for = tuning_problem(scenario, fingerprint, build)
+        if own := _build_source(scenario, catalog):
+            sources[own.hash] = own
         defined: list[tuple[Entrant, str]] = []
         for entrant in entrants:
             reason = entrant.method.undefined_because(scenario)
             if reason:
                 undefined[scenario.name, entrant.method.name] = reason
             else:
-                source = source_hash(entrant.method.unlearn)
-                chosen = entrant.chosen_for(source, tuned_for)
-                defined.append((replace(entrant, chosen=chosen), source))
+                source = method_source(entrant.method)
+                sources[source.hash] = source
+                chosen = entrant.chosen_for(source.hash, tuned_for)
+                defined.append((replace(entrant, chosen=chosen), source.hash))
         problem = _Problem(scenario, fingerprint, build)
         for replicate in replicates:
             for step in problem.steps(replicate, defined, catalog.protocols.values()):
                 steps.setdefault(step.at, step)
-    return Plan(tuple(steps.values()), undefined)
+    return Plan(tuple(steps.values()), undefined, sources=sources)
 
 
 @dataclass(frozen=True)
@@ -264,5 +279,10 @@ def problem_of(scenario: Scenario) -> dict[str, Any]:
 
 def build_of(scenario: Scenario, catalog: Catalog) -> str:
     """The backbone's name; that of a plugin with the hash of its source."""
+    source = _build_source(scenario, catalog)
+    return f"{scenario.backbone}@{source.hash}" if source else scenario.backbone
+
+
+def _build_source(scenario: Scenario, catalog: Catalog) -> Source | None:
     plugin = catalog.backbones.get(scenario.backbone.partition("[")[0])
-    return f"{scenario.backbone}@{source_hash(plugin.build)}" if plugin else scenario.backbone
+    return source_of(plugin.build) if plugin else None

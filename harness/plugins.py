@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.machinery
 import importlib.metadata
-import importlib.util
 import inspect
-import os
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, TypeVar
 
 import pluggy
@@ -22,7 +16,8 @@ from harness import hookspecs
 from harness.errors import UserError, unknown
 from harness.evidence import Protocol
 from harness.hookspecs import PROJECT
-from harness.sources import source_hash
+from harness.plugin_modules import begin, load_file, load_named
+from harness.sources import method_hash, source_hash
 from harness.specs import REFERENCES, Backbone, Catalog, Dataset, Method, Scenario, Spec, Suite
 
 T = TypeVar("T")
@@ -62,7 +57,9 @@ def load_catalog(extra: Iterable[str] = ()) -> Catalog:
     specs: dict[tuple[str, str], Spec] = {}
     origin: dict[tuple[str, str], str] = {("method", name): "harness" for name in REFERENCES}
     failures: dict[str, str] = {}
-    for name, load, required in _sources(extra):
+    given = list(dict.fromkeys(extra))
+    begin(Path(each) for each in given if each.endswith(".py"))
+    for name, load, required in _sources(given):
         try:
             added = _read_plugin(manager, name, load)
         except PluginError as error:
@@ -99,7 +96,7 @@ def _sources(extra: Iterable[str]) -> Iterable[tuple[str, Callable[[], object], 
         importlib.metadata.entry_points(group=PROJECT), key=lambda p: (_distribution(p), p.name)
     ):
         yield f"{_distribution(point)}:{point.name}", point.load, False
-    for given in dict.fromkeys(extra):
+    for given in extra:
         yield given, lambda given=given: _import(given), True  # type: ignore[misc]
 
 
@@ -109,37 +106,7 @@ def _distribution(point: importlib.metadata.EntryPoint) -> str:
 
 def _import(given: str) -> ModuleType:
     path = Path(given)
-    for folder in (Path.cwd(), path.absolute().parent):
-        if folder.is_dir() and str(folder) not in sys.path:
-            sys.path.append(str(folder))
-    if path.suffix != ".py":
-        return importlib.import_module(given)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path.absolute()}")
-    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:6]
-    name = f"unlearning_plugin_{path.stem}_{place}"  # two folders may each have a file of this name
-    spec = importlib.util.spec_from_file_location(
-        name, path.absolute(), loader=_Uncached(name, str(path.absolute()))
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-class _Uncached(importlib.machinery.SourceFileLoader):
-    """A file's code as the file is now.
-
-    Python's cache of bytecode knows an edit by the second and the size, so it would run ``lr=1.0``
-    under the hash of ``lr=2.0`` if the two were written within one second.
-    """
-
-    def get_code(self, fullname: str) -> CodeType:
-        path = self.get_filename(fullname)
-        code: CodeType = self.source_to_code(self.get_data(path), path)
-        return code
+    return load_file(path) if path.suffix == ".py" else load_named(given)
 
 
 def _read_plugin(
@@ -167,8 +134,10 @@ def _specs(manager: pluggy.PluginManager, name: str, plugin: object) -> list[Spe
     callers = manager.get_hookcallers(plugin) or []
     specs = [spec for caller in callers for spec in _call(manager, caller.name, plugin)]
     for spec in specs:
-        if isinstance(spec, Method | Backbone):  # their runs are named by it
-            source_hash(spec.unlearn if isinstance(spec, Method) else spec.build)
+        if isinstance(spec, Method):  # its runs are named by it
+            method_hash(spec)
+        elif isinstance(spec, Backbone):
+            source_hash(spec.build)
     return specs
 
 

@@ -18,7 +18,7 @@ from harness.passes import OverBudgetError
 from harness.plan import Entrant, Plan, build_of, make_plan
 from harness.records import DIVERGED, identity
 from harness.seeds import derive
-from harness.sources import source_hash
+from harness.sources import method_hash
 from harness.specs import RETRAIN, Catalog, Method, Replicate, Scenario
 from harness.splits import tuning_rows
 from harness.standings import tables
@@ -195,7 +195,7 @@ def tune(
                 done.append(_next(study, method, ground, number))
     except OSError as error:
         raise StoreError(f"cannot write to --store {store.root}: {error.strerror}") from None
-    source = source_hash(method.unlearn)
+    source = method_hash(method)
     return Tuning(source, len(ground.replicates), tuple(done[:trials]), ground.stands_for)
 
 
@@ -225,7 +225,7 @@ def _study(method: Method, ground: Ground) -> str:
             "share": ground.bench.share,
             "method": method.name,
             "config": method.config,
-            "source": source_hash(method.unlearn),
+            "source": method_hash(method),
             "search": dict(method.search),
         }
     )
