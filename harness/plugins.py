@@ -17,8 +17,10 @@ from harness.errors import UserError, unknown
 from harness.evidence import Protocol
 from harness.hookspecs import PROJECT
 from harness.plugin_modules import begin, load_file, load_named
+from harness.replacements import Everyones
 from harness.sources import method_hash, source_hash
 from harness.specs import REFERENCES, Backbone, Catalog, Dataset, Method, Scenario, Spec, Suite
+from harness.surroundings import undisturbed
 
 T = TypeVar("T")
 
@@ -59,9 +61,10 @@ def load_catalog(extra: Iterable[str] = ()) -> Catalog:
     failures: dict[str, str] = {}
     given = list(dict.fromkeys(extra))
     begin(Path(each) for each in given if each.endswith(".py"))
+    everyones = Everyones()
     for name, load, required in _sources(given):
         try:
-            added = _read_plugin(manager, name, load)
+            added = _read_plugin(manager, name, load, everyones)
         except PluginError as error:
             if required:
                 raise UserError(f"plugin {name!r}: {error}") from None
@@ -110,20 +113,36 @@ def _import(given: str) -> ModuleType:
 
 
 def _read_plugin(
-    manager: pluggy.PluginManager, name: str, load: Callable[[], object]
+    manager: pluggy.PluginManager, name: str, load: Callable[[], object], everyones: Everyones
 ) -> list[Spec]:
+    """The specs of a plugin, which changes nothing of the process that others would see."""
     try:
-        plugin = load()
+        with undisturbed():
+            plugin = load()
     except KeyboardInterrupt:
         raise
     except BaseException as error:
+        everyones.put_back()
         raise PluginError(f"its import failed: {_brief(error)}") from error
+    _check_replaced(everyones, "its import")
     try:
-        return _specs(manager, name, plugin)
+        with undisturbed():
+            return _specs(manager, name, plugin)
     except (PluginError, KeyboardInterrupt):
         raise
     except BaseException as error:  # whatever a stranger's objects do when they are looked at
         raise PluginError(_brief(error)) from error
+    finally:
+        _check_replaced(everyones, "a hook of it")
+
+
+def _check_replaced(everyones: Everyones, by: str) -> None:
+    replaced = everyones.put_back()
+    if replaced:
+        raise PluginError(
+            f"{by} replaced {replaced}, which would change every method; "
+            f"replace it inside the method"
+        )
 
 
 def _specs(manager: pluggy.PluginManager, name: str, plugin: object) -> list[Spec]:

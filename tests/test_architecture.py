@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     {"version", "errors", "terminal", "names", "shapes", "data", "seeds", "isolation", "search"},
-    {"syntax", "plugin_modules", "holdings"},
+    {"syntax", "plugin_modules", "holdings", "replacements", "surroundings"},
     {"evidence", "forgetting", "circumstances"},
     {"specs", "passes", "provenance"},
     {"hookspecs", "records"},
