@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar
 
 RANDOM, CLASS, PARTIAL_CLASS, GIVEN = "random", "class", "partial-class", "given"
 KINDS = frozenset({RANDOM, CLASS, PARTIAL_CLASS, GIVEN})
 """The kinds of forget set; a method names those it is defined for."""
+
+
+def percent(share: float) -> str:
+    """A share as a reader is told it: ``10%``, ``0.5%``, ``33.3%``.
+
+    At most four digits where they are exact, else three; but more where these would make a share
+    of nothing or of all of one that is neither.
+    """
+    exact = (100 * Decimal(str(float(share)))).normalize()
+    if len(exact.as_tuple().digits) <= 4:
+        return f"{exact:f}%"
+    rounded = (Decimal(f"{exact:.{digits}e}").normalize() for digits in range(2, 17))
+    shown = next((each for each in rounded if (each < 100) == (exact < 100)), exact)
+    return f"{shown:f}%"
 
 
 @dataclass(frozen=True)
@@ -21,7 +36,7 @@ class RandomFraction:
         _check_share("fraction", self.fraction)
 
     def __str__(self) -> str:
-        return f"random {self.fraction:.0%}"
+        return f"random {percent(self.fraction)}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,7 @@ class ClassFraction:
         _check_share("fraction", self.fraction)
 
     def __str__(self) -> str:
-        return f"{self.fraction:.0%} of class {self.label}"
+        return f"{percent(self.fraction)} of class {self.label}"
 
 
 @dataclass(frozen=True)

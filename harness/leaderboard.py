@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from harness.cells import (
     DEFAULTS,
@@ -18,8 +19,10 @@ from harness.cells import (
     rank_of,
     signed,
 )
+from harness.forgetting import percent
+from harness.names import code
 from harness.reading import provenance, reading
-from harness.records import Line
+from harness.records import CLASS_NAME, Line
 from harness.specs import REFERENCES
 from harness.standings import ACCURACIES, tables
 from harness.table import Standing, Table
@@ -149,18 +152,24 @@ def task(scenario: Mapping[str, object]) -> str:
     assert isinstance(rule, Mapping)
     match rule["is"]:
         case "RandomFraction":
-            what = f"Forget a random {rule['fraction']:.0%}"
+            what = f"Forget a random {percent(rule['fraction'])}"
         case "WholeClass":
-            what = f"Forget class {rule['label']}"
+            what = f"Forget {_class(scenario)}"
         case "ClassFraction":
-            what = f"Forget {rule['fraction']:.0%} of class {rule['label']}"
+            what = f"Forget {percent(rule['fraction'])} of {_class(scenario)}"
         case _:
-            what = f"Forget {len(rule['rows'])} given images"
+            what = f"Forget {len({*rule['rows']})} given images"
     access = scenario["retain_access"]
     assert isinstance(access, float | int)
     if access == 1:
         return what
-    return f"{what}, {'without' if access == 0 else f'with {access:.0%} of'} the retain set"
+    return f"{what}, {'without' if access == 0 else f'with {percent(access)} of'} the retain set"
+
+
+def _class(scenario: Mapping[str, Any]) -> str:
+    """The class that is forgotten, with its name where the data set gives it one."""
+    label, name = scenario["forget"]["label"], scenario.get(CLASS_NAME, "")
+    return f"class {label} ({code(name)})" if name not in ("", str(label)) else f"class {label}"
 
 
 def _problem(scenario: Mapping[str, object]) -> str:

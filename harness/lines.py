@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from harness.errors import UserError
 from harness.evidence import Cost, Estimate
 from harness.names import check_name
-from harness.records import STATUSES, Line, Measurement, Run, Undefined
+from harness.records import CLASS_NAME, STATUSES, Line, Measurement, Run, Undefined
 from harness.shapes import require_type
 from harness.specs import Scenario
 from harness.versions import BESIDE_THE_SCENARIO, CLASSES, OWN, PARTS, is_newer
@@ -117,6 +117,7 @@ def run_of(fields: Mapping[str, Any]) -> Run:
     require_type("data", run.scenario["data"], str)
     require_type("build", run.scenario.get("build", ""), str)
     require_type("code", run.scenario.get("code", 0), int)
+    require_type(CLASS_NAME, run.scenario.get(CLASS_NAME, ""), str)
     if {*run.replicate} != {"seed", "forget_seed"}:
         raise ValueError(f"replicate: expected seed and forget_seed; got {sorted(run.replicate)}")
     if run.status not in STATUSES:

@@ -1,4 +1,4 @@
-"""What may be the name of a spec."""
+"""What may be the name of a spec, and how a name from outside stands in a page."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ def check_name(kind: str, name: str) -> None:
         )
     if len(name) > LONGEST:
         raise ValueError(f"{kind} name {name[:20]}…: {len(name)} characters; at most {LONGEST}")
+
+
+def code(name: str) -> str:
+    """Any text as a piece of code in one cell of a Markdown table."""
+    ticks = "`" * (1 + max(map(len, re.findall("`+", name)), default=0))
+    pad = " " * name.startswith("`") or " " * name.endswith("`")
+    text = " ".join(name.split()).replace("|", r"\|")
+    return f"{ticks}{pad}{text}{pad}{ticks}"

@@ -18,6 +18,9 @@ FAILED = "failed"
 """The method raised, was killed, hung or ran out of time: there is no model."""
 STATUSES = (FINISHED, DIVERGED, CHANGED, FAILED)
 
+CLASS_NAME = "class_name"
+"""Where a run's line, beside its scenario, names the class that is forgotten; for the page alone."""
+
 
 @dataclass(frozen=True)
 class Run:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.evidence import Estimate
-from harness.records import Measurement, Run, canonical
+from harness.records import CLASS_NAME, Measurement, Run, canonical
 
 ReplicateKey = tuple[int, int]
 """(seed, forget seed)."""
@@ -68,7 +68,7 @@ def replicate_of(run: Run) -> ReplicateKey:
 
 def problem_of(run: Run) -> str:
     """What two runs must have in common to stand in one table."""
-    rendering_only = ("mia", "replicates")
+    rendering_only = ("mia", "replicates", CLASS_NAME)
     own = {name: value for name, value in run.scenario.items() if name not in rendering_only}
     return json.dumps(own, sort_keys=True)
 

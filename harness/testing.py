@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.data import Data
 from harness.errors import UserError
-from harness.forgetting import ClassFraction, ForgetRule, RandomFraction, WholeClass
+from harness.forgetting import ClassFraction, ForgetRule, RandomFraction, WholeClass, percent
 from harness.models import Material, MethodError, Workshop
 from harness.passes import forward_flops
 from harness.provenance import Provenance, tensors_of
@@ -138,7 +138,7 @@ def _scenarios(method: Method, backbone: str) -> Iterator[Scenario]:
     for rule, shares in zip(RULES, ACCESS, strict=True):
         for access in shares:
             scenario = Scenario(
-                name=f"{rule.kind}-access-{access:.0%}".rstrip("%"),
+                name=f"{rule.kind}-access-{percent(access)}".rstrip("%"),
                 dataset="contract",
                 backbone=backbone,
                 recipe=Recipe(2, 0.05, 16),

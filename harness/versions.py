@@ -15,7 +15,7 @@ from harness.data import Augmentation
 from harness.evidence import Cost, Estimate
 from harness.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.plan import CODE
-from harness.records import STATUSES, Measurement, Run, Undefined
+from harness.records import CLASS_NAME, STATUSES, Measurement, Run, Undefined
 from harness.specs import Recipe, Replicate, Scenario
 
 CLASSES: Mapping[str, type[Any]] = {"run": Run, "measurement": Measurement, "undefined": Undefined}
@@ -35,9 +35,10 @@ PARTS: Mapping[str, type[Any]] = {
 }
 """What a scenario is made of, by the name under which ``plain`` writes it."""
 
-BESIDE_THE_SCENARIO = ("data", "build", "code")
+BESIDE_THE_SCENARIO = ("data", "build", "code", CLASS_NAME)
 """What a run's line says beside its scenario: hashes of the data and of the backbone, and the
-version of the harness's numbers. Runs that differ in one of them share no table."""
+version of the harness's numbers. Runs that differ in one of them share no table. Last, the name of
+the class that is forgotten, which parts no table."""
 
 OWN: Mapping[type[Any], frozenset[str]] = {
     cls: frozenset(field.name for field in dataclasses.fields(cls))
