@@ -1,5 +1,6 @@
 """The public API: what a plugin may import from the harness, as ``from harness import …``."""
 
+from harness.configs import require_no_negative
 from harness.data import Augmentation, Data, as_float, join
 from harness.errors import UserError
 from harness.evidence import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
@@ -16,7 +17,6 @@ from harness.specs import (
     Scenario,
     Suite,
     Task,
-    require_no_negative,
 )
 from harness.training import Batch, batches, cross_entropy, fine_tune, predict, train
 from harness.version import __version__

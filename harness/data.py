@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from harness.checks import Flag, require_own_class, settle
+
 CROP_PADDING = 4
 """Pixels of black border from which a random crop is cut, as in every CIFAR recipe."""
 
@@ -133,6 +135,10 @@ class Augmentation:
     """Cut the image at a random place from a black border of ``CROP_PADDING`` pixels."""
     flip: bool = False
     """Mirror it left to right, half of the time."""
+
+    def __post_init__(self) -> None:
+        require_own_class(self, Augmentation)
+        settle(self, "Augmentation", crop=Flag(), flip=Flag())
 
 
 NO_AUGMENTATION = Augmentation()

@@ -8,7 +8,10 @@ from typing import Literal
 
 from torch import Tensor
 
+from harness.checks import Exactly, Function, OneOf, OrNone, Real, Several, Text, Whole, settle
 from harness.names import check_name
+
+ANY = OrNone(Real(whole_stays=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,13 @@ class Estimate:
     note: str = ""
     """Why there is no value."""
 
+    def __post_init__(self) -> None:
+        settle(self, "Estimate", value=ANY, low=ANY, high=ANY, n=Whole(0), note=Text(empty=True))
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"Estimate: low and high go together; got {self.low} and {self.high}")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"Estimate: low must not be above high; got {self.low}, {self.high}")
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -78,6 +88,10 @@ class Metric:
     unit: str = "%"
     goal: Literal["high", "low", "match"] = "match"
     """``match``: the nearer to the retrained models' value, the better."""
+
+    def __post_init__(self) -> None:
+        goal = OneOf(("high", "low", "match"))
+        settle(self, "Metric", name=Text(), unit=Text(empty=True), goal=goal)
 
 
 @dataclass(frozen=True)
@@ -93,3 +107,14 @@ class Protocol:
 
     def __post_init__(self) -> None:
         check_name("protocol", self.name)
+        settle(
+            self,
+            f"protocol {self.name!r}",
+            version=Whole(0),
+            metrics=Several(Exactly((Metric,)), "Metric", least=1),
+            measure=Function(),
+            paper=Text(empty=True),
+        )
+        names = [metric.name for metric in self.metrics]
+        if len({*names}) < len(names):
+            raise ValueError(f"protocol {self.name!r}: its metrics share a name; got {names}")

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from harness.checks import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Exactly,
+    Flag,
+    Function,
+    OneOf,
+    Real,
+    Several,
+    Text,
+    Whole,
+    require_own_class,
+    settle,
+)
+from harness.configs import check_search, checked_config
 from harness.data import NO_AUGMENTATION, Augmentation, Data
 from harness.evidence import Protocol
-from harness.forgetting import KINDS, ForgetRule
+from harness.forgetting import KINDS, RULES, ForgetRule
 from harness.names import check_name
 from harness.search import Setting
 
@@ -41,6 +56,20 @@ class Recipe:
     schedule: Schedule = "one-cycle"
     augmentation: Augmentation = field(default=NO_AUGMENTATION)
 
+    def __post_init__(self) -> None:
+        require_own_class(self, Recipe)
+        settle(
+            self,
+            "Recipe",
+            epochs=Whole(1),
+            lr=POSITIVE,
+            batch=Whole(1),
+            momentum=Real(0, 1, below=True),
+            weight_decay=NOT_NEGATIVE,
+            schedule=OneOf(get_args(Schedule)),
+            augmentation=Exactly((Augmentation,)),
+        )
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -66,12 +95,25 @@ class Scenario:
 
     def __post_init__(self) -> None:
         check_name("scenario", self.name)
-        if not 0 <= self.tuning < 1:
-            raise ValueError(f"scenario {self.name!r}: tuning must be in [0, 1); got {self.tuning}")
-        if not 0 <= self.retain_access <= 1 or not 0 <= self.held_out < 1:
+        require_own_class(self, Scenario)
+        settle(
+            self,
+            f"scenario {self.name!r}",
+            dataset=Text(),
+            backbone=Text(),
+            recipe=Exactly((Recipe,)),
+            forget=Exactly(RULES),
+            retain_access=SHARE,
+            held_out=Real(0, 1, below=True),
+            stem=OneOf(get_args(Stem)),
+            mia=Text(),
+            replicates=Whole(1),
+            tuning=Real(0, 1, below=True),
+        )
+        if "" in self.mia.partition("."):
             raise ValueError(
-                f"scenario {self.name!r}: retain_access must be in [0, 1] and held_out in [0, 1); "
-                f"got {self.retain_access} and {self.held_out}"
+                f"scenario {self.name!r}: mia must be protocol.metric, like loss-mia.auc; "
+                f"got {self.mia!r}"
             )
 
 
@@ -81,6 +123,9 @@ class Replicate:
 
     seed: int
     forget_seed: int
+
+    def __post_init__(self) -> None:
+        settle(self, "Replicate", seed=Whole(0), forget_seed=Whole(0))
 
 
 @dataclass(frozen=True)
@@ -94,6 +139,12 @@ class Suite:
 
     def __post_init__(self) -> None:
         check_name("suite", self.name)
+        settle(
+            self,
+            f"suite {self.name!r}",
+            scenarios=Several(Text(), "scenarios' names", least=1),
+            methods=Several(Text(), "methods' names"),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,36 +188,20 @@ class Method:
 
     def __post_init__(self) -> None:
         check_name("method", self.name)
-        if not callable(self.unlearn):
-            raise TypeError(
-                f"method {self.name!r}: unlearn must be a function; got {self.unlearn!r}"
-            )
-        if not is_dataclass(self.config) or isinstance(self.config, type):
-            raise TypeError(
-                f"method {self.name!r}: config must be an instance of a frozen dataclass; "
-                f"got {self.config!r}"
-            )
-        if not type(self.config).__dataclass_params__.frozen:  # type: ignore[attr-defined]
-            raise TypeError(f"method {self.name!r}: its config's dataclass must be frozen")
-        for setting, value in asdict(self.config).items():
-            _check_json(f"method {self.name!r}: its config's {setting}", value)
-        self._check_search()
-        if self.defined_for - KINDS:
-            raise ValueError(
-                f"method {self.name!r}: unknown kinds of forget set "
-                f"{sorted(self.defined_for - KINDS)}; known: {sorted(KINDS)}"
-            )
-
-    def _check_search(self) -> None:
-        settings = vars(self.config)
-        for name, setting in self.search.items():
-            if name not in settings:
-                raise ValueError(
-                    f"method {self.name!r}: its search space names {name!r}, which its config "
-                    f"lacks; settings: {', '.join(settings)}"
-                )
-            for value in setting.values():
-                replace(self.config, **{name: value})
+        what = f"method {self.name!r}"
+        settle(
+            self,
+            what,
+            unlearn=Function(),
+            needs_retain=Flag(),
+            needs_held_out=Flag(),
+            defined_for=Several(OneOf(tuple(sorted(KINDS))), "kinds of forget set", least=1),
+            paper=Text(empty=True),
+            at_training=Function(optional=True),
+        )
+        object.__setattr__(self, "defined_for", frozenset(self.defined_for))
+        object.__setattr__(self, "config", checked_config(what, self.config))
+        check_search(what, self.config, self.search)
 
     def undefined_because(self, scenario: Scenario) -> str:
         """Why the method has no row in this scenario; empty where it has one."""
@@ -189,6 +224,7 @@ class Backbone:
 
     def __post_init__(self) -> None:
         check_name("backbone", self.name)
+        settle(self, f"backbone {self.name!r}", build=Function())
 
 
 @dataclass(frozen=True)
@@ -202,6 +238,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check_name("dataset", self.name)
+        settle(self, f"dataset {self.name!r}", load=Function(), source=Text(empty=True))
 
 
 Spec = Method | Backbone | Dataset | Protocol | Scenario | Suite
@@ -238,21 +275,3 @@ class FineTuning:
         if len(task.retain):
             return self.epochs, self.lr
         return self.epochs_without_retain, self.lr_without_retain
-
-
-def require_no_negative(config: object) -> None:
-    """Raises ValueError for a config in which some number is negative; for ``__post_init__``."""
-    for name, value in vars(config).items():
-        if isinstance(value, int | float) and value < 0:
-            raise ValueError(f"{name} must not be negative; got {value}")
-
-
-def _check_json(what: str, value: object) -> None:
-    """A record must hold it."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"{what} is {value!r:.60}; expected finite numbers, strings, booleans, None, or lists, "
-            f"tuples and mappings of these"
-        ) from None

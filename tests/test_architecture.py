@@ -11,9 +11,10 @@ from harness.plugins import load_catalog
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    {"version", "errors", "terminal", "names", "shapes", "data", "seeds", "isolation", "search"},
+    {"version", "errors", "terminal", "names", "shapes", "checks", "seeds", "isolation"},
     {"syntax", "plugin_modules", "holdings", "replacements", "surroundings"},
-    {"evidence", "forgetting", "circumstances"},
+    {"evidence", "forgetting", "circumstances", "data", "search"},
+    {"configs"},
     {"specs", "passes", "provenance"},
     {"hookspecs", "records"},
     {"training", "statistics", "splits", "folders", "settings", "sources", "stems", "rows"},

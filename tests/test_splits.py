@@ -28,7 +28,7 @@ TEST = torch.arange(83) % 5
         (RandomFraction(0.1), 20),
         (WholeClass(2), 40),
         (ClassFraction(2, 0.5), 20),
-        (GivenRows((7, 3, 3)), 2),
+        (GivenRows((7, 3)), 2),
     ],
 )
 def test_forget_and_retain_part_the_train_set(rule, size):
@@ -95,13 +95,13 @@ def test_a_class_that_the_data_lack_is_a_users_mistake():
         split(replace(BASE, forget=WholeClass(9)), Replicate(0, 0), TRAIN, TEST)
 
 
-@pytest.mark.parametrize("rows", [(-1,), (200,)])
+@pytest.mark.parametrize("rows", [(200,), (3, 10**12)])
 def test_rows_outside_the_train_set_are_a_users_mistake(rows):
     with pytest.raises(UserError, match=r"must be in \[0, 200\)"):
         split(replace(BASE, forget=GivenRows(rows)), Replicate(0, 0), TRAIN, TEST)
 
 
 def test_to_forget_everything_or_nothing_is_a_users_mistake():
-    for rule in (GivenRows(()), GivenRows(tuple(range(200)))):
+    for rule in (RandomFraction(0.001), GivenRows(tuple(range(200)))):
         with pytest.raises(UserError, match="both must be at least 1"):
             split(replace(BASE, forget=rule), Replicate(0, 0), TRAIN, TEST)

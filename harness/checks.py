@@ -1,0 +1,262 @@
+"""What a field of a spec may hold: checked and turned into Python's types where it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+LARGEST_INT, LARGEST_FLOAT = 2**63 - 1, 1e300
+"""A record's reader refuses more."""
+
+
+class Kind(Protocol):
+    """What a field may hold; its text goes on from "must be"."""
+
+    def take(self, value: Any) -> Any:
+        """The value as it is kept; raises ValueError or TypeError where it may not be."""
+
+
+def settle(spec: object, what: str, **kinds: Kind) -> None:
+    """Holds each named field of a frozen dataclass to its kind, and keeps it in that form.
+
+    Raises ValueError or TypeError that names the spec, the field, what was found and what is
+    expected.
+    """
+    fields = vars(spec)
+    for name, kind in kinds.items():
+        value = fields[name]
+        try:
+            taken = kind.take(value)
+        except (ValueError, TypeError, OverflowError) as error:
+            refusal = TypeError if isinstance(error, TypeError) else ValueError
+            detail = f" ({error})" if str(error) else ""
+            raise refusal(f"{what}: {name} must be {kind}; got {shown(value)}{detail}") from None
+        if taken is not value:
+            object.__setattr__(spec, name, taken)
+
+
+def require_own_class(spec: object, kind: type[Any]) -> None:
+    """Raises TypeError for a subclass, which a record could not tell from its parent."""
+    if type(spec) is not kind:
+        raise TypeError(
+            f"{type(spec).__name__} is a subclass of {kind.__name__}, which no record could hold; "
+            f"make a {kind.__name__}"
+        )
+
+
+def shown(value: Any) -> str:
+    """A value in an error: short, and with its type where the text alone would not tell it."""
+    text = " ".join(repr(value).split())
+    text = text if len(text) <= 60 else f"{text[:57]}…"
+    if value is None or isinstance(value, int | float | str | type):
+        return f"{text} (text)" if isinstance(value, str) else text
+    return f"{text} ({type(value).__name__})"
+
+
+def number_of(value: Any) -> int | float:
+    """Python's number for one of Python, NumPy or torch (0-d).
+
+    Raises TypeError for everything else: text, a truth value, an array.
+    """
+    if type(value) is int or type(value) is float:
+        return value
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    return int(value) if isinstance(value, int) else float(value)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number; 1.0 is none."""
+
+    least: int = 0
+    most: int = LARGEST_INT
+
+    def __str__(self) -> str:
+        end = "" if self.most == LARGEST_INT else f" and at most {self.most}"
+        return f"a whole number of at least {self.least}{end}"
+
+    def take(self, value: Any) -> int:
+        """As an int."""
+        number = number_of(value)
+        if not isinstance(number, int):
+            raise TypeError
+        if not self.least <= number <= self.most:
+            raise ValueError
+        return number
+
+
+@dataclass(frozen=True)
+class Real:
+    """A finite number between two bounds, either of which may be left out of the range."""
+
+    low: float = -LARGEST_FLOAT
+    high: float = LARGEST_FLOAT
+    above: bool = False
+    """Whether ``low`` itself is too low."""
+    below: bool = False
+    """Whether ``high`` itself is too high."""
+    whole_stays: bool = False
+    """Whether an int stays one; else 1 and 1.0 are kept, and named, alike."""
+
+    def __str__(self) -> str:
+        if self.high < LARGEST_FLOAT:
+            left, right = "(["[not self.above], ")]"[not self.below]
+            return f"a number in {left}{self.low:g}, {self.high:g}{right}"
+        if self.low == -LARGEST_FLOAT:
+            return "a finite number"
+        return f"a finite number {'above' if self.above else 'of at least'} {self.low:g}"
+
+    def take(self, value: Any) -> int | float:
+        """As a float, or as an int where that may stay."""
+        number = number_of(value)
+        number = number if self.whole_stays and isinstance(number, int) else number + 0.0
+        if not (self.low < number if self.above else self.low <= number):
+            raise ValueError
+        if not (number < self.high if self.below else number <= self.high):
+            raise ValueError
+        return number
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False."""
+
+    def __str__(self) -> str:
+        return "True or False"
+
+    def take(self, value: Any) -> bool:
+        """As a bool."""
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+            value = value.item()
+        if not isinstance(value, bool):
+            raise TypeError
+        return value
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text that a file in UTF-8 can hold."""
+
+    empty: bool = False
+    """Whether there may be none."""
+
+    def __str__(self) -> str:
+        return "text" if self.empty else "text, and not empty"
+
+    def take(self, value: Any) -> str:
+        """As a str."""
+        if not isinstance(value, str):
+            raise TypeError
+        if not (value or self.empty):
+            raise ValueError
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("it is not UTF-8") from None
+        return str(value)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of several words."""
+
+    choices: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(repr, self.choices))}"
+
+    def take(self, value: Any) -> str:
+        """As a str."""
+        if not isinstance(value, str):
+            raise TypeError
+        if value not in self.choices:
+            raise ValueError
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Exactly:
+    """An object of one of these classes, and not of a subclass."""
+
+    kinds: tuple[type[Any], ...]
+
+    def __str__(self) -> str:
+        *most, last = [kind.__name__ for kind in self.kinds]
+        return f"a {', a '.join(most)} or a {last}" if most else f"a {last}"
+
+    def take(self, value: Any) -> Any:
+        """The object itself."""
+        if type(value) not in self.kinds:
+            raise TypeError
+        return value
+
+
+@dataclass(frozen=True)
+class Function:
+    """Something to call."""
+
+    optional: bool = False
+
+    def __str__(self) -> str:
+        return "a function or None" if self.optional else "a function"
+
+    def take(self, value: Any) -> Any:
+        """The function itself."""
+        if not callable(value) and not (self.optional and value is None):
+            raise TypeError
+        return value
+
+
+@dataclass(frozen=True)
+class Several:
+    """A list or a tuple (or a set) of things of one kind; a single text is none."""
+
+    each: Kind
+    what: str
+    least: int = 0
+    distinct: bool = False
+
+    def __str__(self) -> str:
+        return f"a tuple of {self.what}" + (f", {self.least} or more" if self.least else "")
+
+    def take(self, value: Any) -> tuple[Any, ...]:
+        """As a tuple."""
+        if isinstance(value, str | Mapping) or not isinstance(value, Collection):
+            raise TypeError
+        taken = tuple(self._taken(item) for item in value)
+        if len(taken) < self.least:
+            raise ValueError(f"it has {len(taken)}")
+        if self.distinct and len({*taken}) < len(taken):
+            twice = next(item for item in taken if taken.count(item) > 1)
+            raise ValueError(f"{twice!r} stands there twice")
+        return taken
+
+    def _taken(self, item: Any) -> Any:
+        try:
+            return self.each.take(item)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{shown(item)} is not {self.each}") from None
+
+
+@dataclass(frozen=True)
+class OrNone:
+    """What may be missing."""
+
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"{self.kind}, or None"
+
+    def take(self, value: Any) -> Any:
+        """None, or what the kind takes."""
+        return None if value is None else self.kind.take(value)
+
+
+SHARE = Real(0, 1)
+PROPER_SHARE = Real(0, 1, above=True, below=True)
+POSITIVE = Real(0, above=True)
+NOT_NEGATIVE = Real(0)
