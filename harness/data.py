@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.checks import Flag, require_own_class, settle
+from harness.checks import Flag, Several, Text, require_own_class, settle, shown
 
 CROP_PADDING = 4
 """Pixels of black border from which a random crop is cut, as in every CIFAR recipe."""
+
+
+SMALL_INTS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32})
+"""Types of labels that are kept as int64; a float or a truth value is no label."""
+
+
+class DataError(ValueError):
+    """What is no labelled set of images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,34 +37,44 @@ class Data:
     """``(n,)`` int64: the row in the original train set."""
     augment: Tensor
     """``(n,)`` bool: whether training may crop and flip this row."""
+    classes: tuple[str, ...] = ()
+    """The names of labels 0, 1 …; empty where they have none."""
 
     def __post_init__(self) -> None:
+        _check_images(self.images)
         n = len(self.images)
-        if self.images.ndim != 4 or self.images.dtype not in (torch.uint8, torch.float32):
-            raise ValueError(
-                f"images must be (n, c, h, w), uint8 or float32 in [0, 1]; "
-                f"got {tuple(self.images.shape)}, {self.images.dtype}"
-            )
         for name, dtype in (("labels", "int64"), ("index", "int64"), ("augment", "bool")):
             column: Tensor = getattr(self, name)
+            _check_tensor(name, column)
+            if column.dtype in SMALL_INTS and name == "labels":
+                column = column.long()
+                object.__setattr__(self, name, column)
             if column.shape != (n,) or column.dtype != getattr(torch, dtype):
-                raise ValueError(
+                raise DataError(
                     f"{name} must be ({n},) {dtype}; got {tuple(column.shape)}, {column.dtype}"
                 )
             if column.device != self.device:
-                raise ValueError(
+                raise DataError(
                     f"{name} must be on {self.device}, as the images; got {column.device}"
                 )
 
     @classmethod
-    def of(cls, images: Tensor, labels: Tensor, *, augment: bool = True) -> Data:
-        """A fresh data set: its rows are numbered from 0."""
+    def of(
+        cls, images: Tensor, labels: Tensor, *, augment: bool = True, classes: Iterable[str] = ()
+    ) -> Data:
+        """A fresh data set: its rows are numbered from 0.
+
+        ``classes`` names every label from 0, also those that no image here has. Raises DataError,
+        a ValueError, for what is no labelled set of images.
+        """
+        _check_images(images)
         n = len(images)
         return cls(
             images,
             labels,
             torch.arange(n, device=images.device),
             torch.full((n,), augment, device=images.device),
+            class_names(classes),
         )
 
     def __len__(self) -> int:
@@ -74,7 +94,8 @@ class Data:
     def select(self, rows: Tensor) -> Data:
         """The given rows (positions, or a mask), everything that belongs to them along."""
         at = rows.to(self.device)
-        return Data(self.images[at], self.labels[at], self.index[at], self.augment[at])
+        columns = self.images[at], self.labels[at], self.index[at], self.augment[at]
+        return Data(*columns, self.classes)
 
     def relabel(self, labels: Tensor) -> Data:
         """The same images with other labels."""
@@ -87,7 +108,34 @@ class Data:
             self.labels.to(device),
             self.index.to(device),
             self.augment.to(device),
+            self.classes,
         )
+
+
+def class_names(names: Any) -> tuple[str, ...]:
+    """Names as a tuple; raises DataError for anything but distinct texts."""
+    given = names if isinstance(names, str) else [*names]
+    try:
+        return Several(Text(), "classes' names", distinct=True).take(given)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"classes must be distinct names, as in ('cat', 'dog'); got {shown(names)} ({error})"
+        ) from None
+
+
+def _check_images(images: Any) -> None:
+    _check_tensor("images", images)
+    if images.ndim != 4 or images.dtype not in (torch.uint8, torch.float32):
+        raise DataError(
+            f"images must be (n, c, h, w), uint8 or float32 in [0, 1]; "
+            f"got {tuple(images.shape)}, {images.dtype}"
+        )
+
+
+def _check_tensor(name: str, column: Any) -> None:
+    if not isinstance(column, Tensor) or column.layout != torch.strided:
+        found = column.layout if isinstance(column, Tensor) else type(column).__name__
+        raise DataError(f"{name} must be a dense torch tensor; got {found}; see torch.as_tensor")
 
 
 def join(*parts: Data) -> Data:
@@ -105,6 +153,7 @@ def join(*parts: Data) -> Data:
         torch.cat([part.labels for part in parts]),
         torch.cat([part.index for part in parts]),
         torch.cat([part.augment for part in parts]),
+        parts[0].classes if len({part.classes for part in parts}) == 1 else (),
     )
 
 

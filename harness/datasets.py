@@ -7,7 +7,6 @@ import hashlib
 import io
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,13 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.data import Data
+from harness.data import Data, DataError
 from harness.errors import UserError, unknown
 from harness.folders import load_folder
 from harness.hookspecs import hookimpl
 from harness.seeds import stream
 from harness.specs import Dataset
+from harness.vetting import described, largest_label, vetted
 
 DIGITS_SIDE = 16
 DIGITS_TRAIN = 1000
@@ -31,22 +31,40 @@ NOISE = 0.2
 FOLDER = "folder:"
 
 
-def load_dataset(name: str, datasets: Mapping[str, Dataset], root: Path) -> tuple[Data, Data]:
+def load_dataset(
+    name: str,
+    datasets: Mapping[str, Dataset],
+    root: Path,
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[Data, Data]:
     """The train and the test set of that name, on the CPU; ``folder:PATH`` is any image folder.
 
-    Rows are numbered afresh, for a loader may have selected some of a larger set. Raises UserError
-    for an unknown name, missing files, and a plugin's loader that gives anything else than two sets
-    of images of one shape, in [0, 1] where they are floats.
+    Rows are numbered afresh, for a loader may have selected some of a larger set. ``tell`` hears,
+    a line at a time, what was found and what of a folder was left out or changed. Raises UserError
+    for an unknown name, missing files, and for what ``vetted`` refuses.
     """
+    notes: list[str] = []
     if name.startswith(FOLDER):
-        loaded: Any = load_folder(name.removeprefix(FOLDER))
+        loaded: Any = load_folder(name.removeprefix(FOLDER), notes.append)
+        channels = loaded[0].shape[0]
     elif name in datasets:
-        loaded = datasets[name].load(root)
+        loaded, channels = _loaded(datasets[name], root), datasets[name].channels
     else:
         raise UserError(f"{unknown('dataset', name, datasets)} Any image folder is folder:PATH")
-    _check(name, loaded)
-    train, test = (replace(part.to("cpu"), index=torch.arange(len(part))) for part in loaded)
+    train, test = vetted(name, loaded, channels)
+    tell(described(name, train, test))
+    for note in notes:
+        tell(f"{name}: {note}")
     return train, test
+
+
+def _loaded(dataset: Dataset, root: Path) -> Any:
+    """What the loader gives; its own faults are its author's to see, with their traceback."""
+    try:
+        return dataset.load(root)
+    except (DataError, OSError) as error:
+        reason = textwrap.shorten(str(error), 300) or type(error).__name__
+        raise UserError(f"dataset {dataset.name!r}: {reason}") from None
 
 
 def channel_statistics(data: Data) -> tuple[list[float], list[float]]:
@@ -66,12 +84,17 @@ def _mean_and_deviation(pixels: Tensor) -> tuple[float, float]:
 
 
 def fingerprint(train: Data, test: Data) -> str:
-    """20 hexadecimal digits over all images, labels, shapes and what may be augmented."""
+    """20 hexadecimal digits over all images, labels, shapes and what may be augmented.
+
+    Names of classes have no part in it; their number has, where it is more than the labels tell.
+    """
     digest = hashlib.sha256()
     for part in (train, test):
         for column in (part.images, part.labels, part.augment):
             digest.update(f"{tuple(column.shape)} {column.dtype}".encode())
             digest.update(column.contiguous().numpy().data)
+    if train.classes and len(train.classes) != largest_label(train, test) + 1:
+        digest.update(f"{len(train.classes)} classes".encode())
     return digest.hexdigest()[:20]
 
 
@@ -122,7 +145,7 @@ def few_of(root: Path, *, name: str, train: int, test: int) -> tuple[Data, Data]
     for part, size in zip(whole, (train, test), strict=True):
         order = torch.randperm(len(part), generator=stream(0, f"{name}/few"))
         rows = order[:size].sort().values
-        drawn.append(Data.of(part.images[rows], part.labels[rows]))
+        drawn.append(Data.of(part.images[rows], part.labels[rows], classes=part.classes))
     return drawn[0], drawn[1]
 
 
@@ -149,34 +172,8 @@ def _tensors(source: Any) -> Data:
     elif images.shape[-1] == 3:
         images = images.permute(0, 3, 1, 2)
     labels = source.labels if hasattr(source, "labels") else source.targets
-    return Data.of(images.contiguous(), torch.as_tensor(labels).long())
-
-
-def _check(name: str, loaded: Any) -> None:
-    if not (
-        isinstance(loaded, tuple | list)
-        and len(loaded) == 2
-        and all(isinstance(part, Data) for part in loaded)
-    ):
-        parts = loaded if isinstance(loaded, tuple | list) else [loaded]
-        found = ", ".join(type(part).__name__ for part in parts)
-        raise UserError(
-            f"dataset {name!r}: its loader gave ({found}); expected (train, test), two Data"
-        )
-    train, test = loaded
-    if not len(train) or not len(test) or train.shape != test.shape:
-        raise UserError(
-            f"dataset {name!r}: {len(train)} train images of {train.shape} and {len(test)} test "
-            f"images of {test.shape}; expected some of each, of one shape"
-        )
-    for images in (train.images, test.images):
-        low, high = images.aminmax()
-        if images.is_floating_point() and not 0 <= low <= high <= 1:
-            raise UserError(
-                f"dataset {name!r}: its float images run from {low:g} to {high:g}; expected [0, 1]"
-            )
-    if int(torch.cat([train.labels, test.labels]).min()) < 0:
-        raise UserError(f"dataset {name!r}: labels must count from 0")
+    names = getattr(source, "classes", ())
+    return Data.of(images.contiguous(), torch.as_tensor(labels).long(), classes=names)
 
 
 @hookimpl

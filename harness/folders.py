@@ -2,88 +2,182 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
-from torch import Tensor
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import functional as TF
 
 from harness.data import Data
 from harness.errors import UserError
+from harness.pictures import differing, looked_at, read
 from harness.seeds import stream
+from harness.trees import Tree, subfolders
+from harness.vetting import is_whole
 
 LIMIT = 4 * 2**30
 """Bytes of uint8 images that a folder may come to: they lie in memory, or on the GPU."""
 TEST_SHARE = 0.2
 
+SUFFIX = r"(?:[-_. ]?(?:set|data|images|split))?"
+TRAIN = re.compile(rf"(?:train|training){SUFFIX}", re.IGNORECASE)
+TEST = re.compile(rf"(?:test|testing){SUFFIX}", re.IGNORECASE)
+VALIDATION = re.compile(rf"(?:val|valid|validation|eval|evaluation|dev){SUFFIX}", re.IGNORECASE)
+
 Sample = tuple[str, int]
 """Path and label."""
 
+Tell = Callable[[str], None]
 
-def load_folder(given: str) -> tuple[Data, Data]:
+
+def load_folder(given: str, tell: Tell = lambda _: None) -> tuple[Data, Data]:
     """The images of ``PATH`` or, resized to 32 px, of ``PATH@32``.
 
-    ``PATH/train`` and ``PATH/test`` (or ``val``) where they exist; else the class folders lie in
-    ``PATH`` itself, and a fixed fifth of each class is the test set. Images stay grey where all
-    are; transparency is dropped. Raises UserError for anything that stands in the way.
+    A train and a test (or validation) folder where there is one of each; else the class folders
+    lie in ``PATH`` itself, and a fixed fifth of each class is the test set. Classes are in the
+    order of their names, or of their numbers where all names are whole numbers. Every file that
+    Pillow reads is an image; a photograph is turned upright; images stay grey where all are;
+    transparency is dropped, and of several frames the first is read. ``tell`` hears what is left
+    out or changed. Raises UserError for anything that stands in the way.
     """
-    path, side = _parse(given)
-    train, test = _samples(path)
+    path, side = _parse(given, tell)
+    tree = Tree(path)
+    classes, train, test = _samples(tree)
     files = [name for name, _ in (*train, *test)]
-    mode, size = _look(files, side)
-    amount = len(files) * len(mode) * size[0] * size[1]
+    look = looked_at(files)
+    size = (side, side) if side is not None else _one_size(look.sizes)
+    amount = len(files) * len(look.mode) * size[0] * size[1]
     if amount > LIMIT:
         raise UserError(
             f"folder:{given} comes to {amount / 2**30:.1f} GiB of pixels; at most "
             f"{LIMIT / 2**30:.0f} GiB fit. Give a smaller size, as folder:{path}@32"
         )
-    return _read(train, mode, side), _read(test, mode, side)
+    images = read(files, look.mode, side)
+    labels = torch.tensor([label for _, label in (*train, *test)])
+    for note in tree.notes():
+        tell(note)
+    for what, count in look.peculiar.items():
+        if count:
+            tell(f"{count} of {len(files)} images {what}")
+    n, names = len(train), [_shown(name) for name in classes]
+    return (
+        Data.of(images[:n], labels[:n], classes=names),
+        Data.of(images[n:], labels[n:], classes=names),
+    )
 
 
-def _parse(given: str) -> tuple[Path, int | None]:
-    found = re.fullmatch(r"(.*?)(?:@(\d+))?", given, re.DOTALL)
-    if found is None or not found[1]:
+def _parse(given: str, tell: Tell) -> tuple[Path, int | None]:
+    """The folder and the size: a folder whose own name has an @ is meant where it exists."""
+    found = re.fullmatch(r"(.+)@([0-9]+)", given, re.DOTALL)
+    if not given or given.startswith("@"):
         raise UserError(f"folder:{given} names no folder; expected folder:PATH or folder:PATH@32")
-    path, side = Path(found[1]), int(found[2]) if found[2] else None
-    if not path.is_dir():
-        raise UserError(f"folder:{given}: there is no folder {path.absolute()}")
-    if side is not None and not 4 <= side <= 1024:
+    if Path(given).is_dir() or not found:
+        if found and Path(found[1]).is_dir():
+            tell(
+                f"the folder of this very name is read; {found[1]} resized to {found[2]} px is "
+                f"folder:{found[1]}/@{found[2]}"
+            )
+        return _existing(given, Path(given)), None
+    path, side = _existing(given, Path(found[1])), int(found[2])
+    if not 4 <= side <= 1024:
         raise UserError(f"folder:{given}: the size after @ must be 4 to 1024 px; got {side}")
     return path, side
 
 
-def _samples(path: Path) -> tuple[list[Sample], list[Sample]]:
-    first = path / "train"
-    second = next((path / name for name in ("test", "val") if (path / name).is_dir()), None)
-    if not first.is_dir() or (
-        second is None and not any(item.is_dir() for item in first.iterdir())
-    ):
-        return _parted(path, _image_folder(path).samples)  # a class may well be called "train"
-    if second is None:
-        raise UserError(f"folder:{path}: {first} holds classes; expected test or val beside it")
-    train, test = _image_folder(first), _image_folder(second)
-    if train.classes != test.classes:
-        odd = sorted({*train.classes} ^ {*test.classes})
-        raise UserError(f"folder:{path}: train and test differ in their classes: {odd[:5]}")
-    return train.samples, test.samples
+def _existing(given: str, path: Path) -> Path:
+    if not path.is_dir():
+        raise UserError(f"folder:{given}: there is no folder {path.absolute()}")
+    return path
 
 
-def _image_folder(path: Path) -> ImageFolder:
+def _samples(tree: Tree) -> tuple[list[str], list[Sample], list[Sample]]:
+    """The names of the classes, and the samples of the train and of the test set."""
+    splits = _splits(tree)
+    if splits is None:
+        classes = _classes(tree, tree.root)
+        return [*classes], *_parted(tree.root, _labelled(classes))
+    train, test = (_classes(tree, part) for part in splits)
+    if [*train] != [*test]:
+        odd = sorted({*train} ^ {*test})
+        names = " and ".join(part.name for part in splits)
+        raise UserError(f"folder:{tree.root}: {names} differ in their classes: {odd[:5]}")
+    return [*train], _labelled(train), _labelled(test)
+
+
+def _labelled(classes: Mapping[str, Sequence[str]]) -> list[Sample]:
+    return [(file, label) for label, files in enumerate(classes.values()) for file in files]
+
+
+def _splits(tree: Tree) -> tuple[Path, Path] | None:
+    """The folders of the train and the test set; none where the class folders lie side by side."""
+    inside = tree.folders(tree.root, beside=True)
+    first, test, validation = (
+        [part for part in inside if pattern.fullmatch(part.name)]
+        for pattern in (TRAIN, TEST, VALIDATION)
+    )
+    named = [*first, *test, *validation]
+    if not any(map(subfolders, named)):
+        if first and len(first) < len(named) == len(inside):
+            raise _unclear(tree, inside, "which hold no class folders")
+        _refuse_alike(tree, inside)
+        return None  # a class may well be called "train"
+    second = test or validation
+    others = [part for part in inside if part not in named]
+    if len(first) != 1 or len(second) != 1 or not all(map(subfolders, (*first, *second))):
+        raise _unclear(tree, inside, "")
+    if any(tree.holds_images(part) for part in others):
+        raise _unclear(tree, inside, "")
+    tree.unused += [part for part in inside if part not in (*first, *second)]
+    return first[0], second[0]
+
+
+def _unclear(tree: Tree, inside: Sequence[Path], why: str) -> UserError:
+    names = ", ".join(part.name for part in inside)
+    return UserError(
+        f"folder:{tree.root} holds {names}{', ' * bool(why)}{why}; expected class folders alone, "
+        f"or one train and one test (or val) folder with the class folders in each"
+    )
+
+
+def _refuse_alike(tree: Tree, inside: Sequence[Path]) -> None:
+    """Parts of a data set under any other name are no classes."""
+    below = [frozenset(part.name for part in subfolders(each)) for each in inside]
+    if len(below) > 1 and len({*below}) == 1 and len(below[0]) > 1:
+        names = ", ".join(part.name for part in inside)
+        same = ", ".join(sorted(below[0])[:5])
+        raise UserError(
+            f"folder:{tree.root} holds {names}, each with the same folders in it ({same}); if "
+            f"these are the classes, name two parts train and test, or give one part's folder"
+        )
+
+
+def _classes(tree: Tree, path: Path) -> dict[str, list[str]]:
+    """Name → files of each class, in the order of the labels."""
+    folders = tree.folders(path, beside=path != tree.root)
     expected = "expected a subfolder a class with images in each, two or more"
-    try:
-        found = ImageFolder(str(path))
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"folder:{path}: {reason}; {expected}") from None
-    if len(found.classes) < 2:
-        raise UserError(f"folder:{path} has one class alone, {found.classes[0]!r}; {expected}")
-    return found
+    if len(folders) < 2:
+        found = f"one class alone, {folders[0].name!r}" if folders else "no class folder"
+        inner = bool(folders) and len(subfolders(folders[0])) > 1
+        hint = f"; did you mean folder:{folders[0]}?" if inner else ""
+        raise UserError(f"folder:{path} has {found}; {expected}{hint}")
+    names = [folder.name for folder in folders]
+    if all(map(is_whole, names)):
+        folders.sort(key=lambda folder: (int(folder.name), folder.name))
+    classes = {folder.name: tree.images(folder) for folder in folders}
+    empty = [name for name, files in classes.items() if not files]
+    if empty:
+        raise UserError(
+            f"folder:{path}: no image in the class {', '.join(map(_shown, empty[:5]))}"
+            f"{tree.strangers_in(path / empty[0])}; {expected}"
+        )
+    return classes
+
+
+def _shown(name: str) -> str:
+    """A folder's name as text that every file and page can hold."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _parted(path: Path, samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
@@ -102,49 +196,8 @@ def _parted(path: Path, samples: Sequence[Sample]) -> tuple[list[Sample], list[S
     return train, test
 
 
-def _look(files: Sequence[str], side: int | None) -> tuple[str, tuple[int, int]]:
-    """The common mode, ``L`` or ``RGB``, and size (width, height), from the files' heads."""
-    sizes: dict[tuple[int, int], str] = {}
-    grey = True
-    for name in files:
-        with _opened(name) as image:
-            if image.mode.startswith(("I", "F")):
-                raise UserError(
-                    f"the image {name} has pixels of mode {image.mode}; expected 8 bits a channel"
-                )
-            sizes.setdefault(image.size, name)
-            grey &= image.mode in ("1", "L", "LA")
-    if side is not None:
-        return "L" if grey else "RGB", (side, side)
+def _one_size(sizes: Mapping[tuple[int, int], str]) -> tuple[int, int]:
     if len(sizes) > 1:
         (one, first), (other, second), *_ = sizes.items()
-        raise UserError(
-            f"images differ in size: {first} is {one[0]}×{one[1]}, {second} {other[0]}×{other[1]}; "
-            f"give one, as folder:PATH@32"
-        )
-    return "L" if grey else "RGB", next(iter(sizes))
-
-
-def _read(samples: Sequence[Sample], mode: str, side: int | None) -> Data:
-    images = torch.stack([_pixels(name, mode, side) for name, _ in samples])
-    return Data.of(images, torch.tensor([label for _, label in samples]))
-
-
-def _pixels(name: str, mode: str, side: int | None) -> Tensor:
-    with _opened(name) as image:
-        image.info.pop("transparency", None)  # of a palette's, Pillow warns
-        picture = image.convert(mode)
-    if side is not None:
-        picture = TF.center_crop(TF.resize(picture, side), [side, side])
-    pixels: Tensor = transforms.PILToTensor()(picture)
-    return pixels
-
-
-@contextmanager
-def _opened(name: str) -> Iterator[Image.Image]:
-    try:
-        with Image.open(name) as image:
-            yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0]  # Pillow's words for files that are none of its own
-        raise UserError(f"cannot read the image {name}: {reason}") from None
+        raise UserError(differing(first, one, second, other))
+    return next(iter(sizes))

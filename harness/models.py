@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,14 @@ from harness.backbones import Design, design_backbone
 from harness.data import Data
 from harness.datasets import channel_statistics, fingerprint, load_dataset
 from harness.evidence import STORED, Cost
+from harness.forgetting import GivenRows
 from harness.isolation import contained
 from harness.passes import FlopCounter, forward_flops
 from harness.seeds import derive, seeded, stream
 from harness.specs import Catalog, Method, Recipe, Replicate, Scenario, Task
-from harness.splits import Split
+from harness.splits import Split, split
 from harness.training import predict, synchronised, train
+from harness.vetting import class_count
 
 Made = TypeVar("Made")
 
@@ -50,21 +52,35 @@ class Material:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+    """What was found, a line each, for the user to see before anything is trained."""
 
     @classmethod
     def load(cls, name: str, catalog: Catalog, root: Path, device: torch.device) -> Material:
         """Reads a data set once; images stay uint8."""
-        train_set, test_set = load_dataset(name, catalog.datasets, root)
+        notes: list[str] = []
+        train_set, test_set = load_dataset(name, catalog.datasets, root, notes.append)
         mean, std = channel_statistics(train_set)
-        classes = int(torch.cat([train_set.labels, test_set.labels]).max()) + 1
         return cls(
             train_set.to(device),
             test_set.to(device),
             fingerprint(train_set, test_set),
-            classes,
+            class_count(train_set, test_set),
             tuple(mean),
             tuple(std),
+            tuple(notes),
         )
+
+    def split(self, scenario: Scenario, replicate: Replicate) -> Split:
+        """The rows of one replicate; raises UserError where the scenario asks for what is not."""
+        labels = self.train.labels, self.test.labels
+        return split(scenario, replicate, *labels, self.train.classes)
+
+    def require_rows(self, scenario: Scenario, replicates: Sequence[Replicate]) -> None:
+        """Raises UserError, before anything is trained, where a replicate's rows are not there."""
+        drawn = isinstance(scenario.forget, GivenRows) and scenario.held_out  # by each seed anew
+        for replicate in replicates if drawn else replicates[:1]:
+            self.split(scenario, replicate)
 
 
 @dataclass(frozen=True, eq=False)

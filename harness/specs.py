@@ -18,6 +18,7 @@ from harness.checks import (
     Flag,
     Function,
     OneOf,
+    OrNone,
     Real,
     Several,
     Text,
@@ -235,10 +236,18 @@ class Dataset:
     load: Callable[[Path], tuple[Data, Data]]
     """From the folder of ``--data`` to (train, test), on the CPU."""
     source: str = ""
+    channels: int | None = None
+    """Of an image; needed only where ``(n, c, h, w)`` looks like ``(n, h, w, c)``."""
 
     def __post_init__(self) -> None:
         check_name("dataset", self.name)
-        settle(self, f"dataset {self.name!r}", load=Function(), source=Text(empty=True))
+        settle(
+            self,
+            f"dataset {self.name!r}",
+            load=Function(),
+            source=Text(empty=True),
+            channels=OrNone(Whole(1)),
+        )
 
 
 Spec = Method | Backbone | Dataset | Protocol | Scenario | Suite

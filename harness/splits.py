@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from harness.errors import UserError
 from harness.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.seeds import stream
 from harness.specs import Replicate, Scenario
+from harness.vetting import told_class, told_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +30,24 @@ class Split:
     """Positions in ``test``."""
 
 
-def split(scenario: Scenario, replicate: Replicate, train: Tensor, test: Tensor) -> Split:
+def split(
+    scenario: Scenario,
+    replicate: Replicate,
+    train: Tensor,
+    test: Tensor,
+    classes: Sequence[str] = (),
+) -> Split:
     """The rows of one replicate, from the labels ``(n,)`` of the train and the test set.
 
-    Raises UserError where the scenario asks for rows or labels that the data set lacks.
+    ``classes`` names the labels in errors. Raises UserError where the scenario asks for rows or
+    labels that the data set lacks, for given rows that are held out, and for a share of no row.
     """
     train, test = train.cpu(), test.cpu()
     rows = torch.arange(len(train))
-    held_out = _draw(rows, scenario.held_out, stream(replicate.seed, "held-out"))
+    held_out = _some(scenario, "held_out", rows, stream(replicate.seed, "held-out"))
     member = torch.ones(len(train), dtype=torch.bool)
     member[held_out] = False
-    forget = _forget(scenario, replicate, train, rows[member])
+    forget = _forget(scenario, replicate, train, rows[member], classes)
     member[forget] = False
     retain = rows[member]
     if len(forget) == 0 or len(retain) == 0:
@@ -46,21 +55,35 @@ def split(scenario: Scenario, replicate: Replicate, train: Tensor, test: Tensor)
             f"scenario {scenario.name!r}: to forget {scenario.forget} leaves {len(forget)} rows to "
             f"forget and {len(retain)} to retain; both must be at least 1"
         )
-    visible = _draw(retain, scenario.retain_access, stream(replicate.forget_seed, "access"))
+    access = stream(replicate.forget_seed, "access")
+    visible = _some(scenario, "retain_access", retain, access)
     reported = torch.ones(len(test), dtype=torch.bool)
     reported[tuning_rows(scenario.tuning, test)] = False
     (rows,) = reported.nonzero(as_tuple=True)
+    if len(rows) == 0:
+        raise UserError(
+            f"scenario {scenario.name!r}: tuning {scenario.tuning:g} leaves none of {len(test)} "
+            f"test images to report; expected a smaller share"
+        )
     drawn = stream(replicate.forget_seed, "non-members")
     nonmembers = class_matched(train[forget], test[rows], drawn)
     return Split(forget, retain, visible, held_out, rows, nonmembers)
 
 
 def tuning_rows(share: float, test: Tensor) -> Tensor:
-    """The rows of ``test`` labels that only tuning sees: a share of each class, one fixed draw."""
+    """The rows of ``test`` labels that only tuning sees: a share of each class, one fixed draw.
+
+    Raises UserError where a share is asked for and each class's is less than half a row.
+    """
     generator = stream(0, "tuning")
     classes = int(test.max()) + 1 if len(test) else 0
     parts = [_draw((test == label).nonzero()[:, 0], share, generator) for label in range(classes)]
-    return torch.cat([test.new_empty(0), *parts]).sort().values
+    rows = torch.cat([test.new_empty(0), *parts]).sort().values
+    if share > 0 and len(test) and len(rows) == 0:
+        raise UserError(
+            f"tuning {share:g} of each class's test images is none; expected 0, or a larger share"
+        )
+    return rows
 
 
 def training_rows(scenario: Scenario, replicate: Replicate, n: int) -> Tensor:
@@ -88,30 +111,67 @@ def class_matched(forget: Tensor, test: Tensor, generator: torch.Generator) -> T
     return torch.cat(parts).sort().values
 
 
-def _forget(scenario: Scenario, replicate: Replicate, labels: Tensor, members: Tensor) -> Tensor:
+def _some(scenario: Scenario, field: str, rows: Tensor, generator: torch.Generator) -> Tensor:
+    """A draw of the share that the scenario states; what shall be some rows must not be none."""
+    share: float = getattr(scenario, field)
+    drawn = _draw(rows, share, generator)
+    if share > 0 and len(drawn) == 0:
+        raise UserError(
+            f"scenario {scenario.name!r}: {field} {share:g} of {len(rows)} rows is none; expected "
+            f"0, or at least {1 / max(1, len(rows)):.2g}"
+        )
+    return drawn
+
+
+def _forget(
+    scenario: Scenario,
+    replicate: Replicate,
+    labels: Tensor,
+    members: Tensor,
+    classes: Sequence[str],
+) -> Tensor:
     generator = stream(replicate.forget_seed, "forget")
     match scenario.forget:
         case RandomFraction(fraction):
             return _draw(members, fraction, generator)
         case WholeClass(label):
-            return _of_class(scenario, labels, members, label)
+            return _of_class(scenario, labels, members, label, classes)
         case ClassFraction(label, fraction):
-            return _draw(_of_class(scenario, labels, members, label), fraction, generator)
+            own = _of_class(scenario, labels, members, label, classes)
+            return _draw(own, fraction, generator)
         case GivenRows(rows):
-            given = torch.tensor(sorted(set(rows)), dtype=torch.int64)
-            if len(given) and not 0 <= int(given[0]) <= int(given[-1]) < len(labels):
-                raise UserError(
-                    f"scenario {scenario.name!r}: given rows must be in [0, {len(labels)}); "
-                    f"got {int(given[0])} to {int(given[-1])}"
-                )
-            return given[torch.isin(given, members)]
+            return _given(scenario, replicate, torch.tensor(rows), len(labels), members)
 
 
-def _of_class(scenario: Scenario, labels: Tensor, members: Tensor, label: int) -> Tensor:
-    if label not in labels:
+def _given(
+    scenario: Scenario, replicate: Replicate, rows: Tensor, n: int, members: Tensor
+) -> Tensor:
+    outside = rows[rows >= n]
+    if len(outside):
         raise UserError(
-            f"scenario {scenario.name!r} forgets class {label}, which data set "
-            f"{scenario.dataset!r} lacks; its classes are 0 to {int(labels.max())}"
+            f"scenario {scenario.name!r}: given rows must be in [0, {n}), the train set of "
+            f"{scenario.dataset!r}; {len(outside)} of {len(rows)} are not, such as "
+            f"{int(outside[0])}"
+        )
+    held_out = rows[~torch.isin(rows, members)]
+    if len(held_out):
+        raise UserError(
+            f"scenario {scenario.name!r}: {len(held_out)} of its {len(rows)} given rows are held "
+            f"out with seed {replicate.seed}, such as {int(held_out[0])}, and no model trains on "
+            f"them; expected held_out=0.0, or rows that no replicate holds out"
+        )
+    return rows
+
+
+def _of_class(
+    scenario: Scenario, labels: Tensor, members: Tensor, label: int, classes: Sequence[str]
+) -> Tensor:
+    if label not in labels:
+        count = len(classes) or int(labels.max()) + 1
+        lacks = "has no train image of" if label < count else "lacks"
+        raise UserError(
+            f"scenario {scenario.name!r} forgets {told_class(label, classes)}, which data set "
+            f"{scenario.dataset!r} {lacks}; its classes are {told_classes(classes, count)}"
         )
     return members[labels[members] == label]
 

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     {"version", "errors", "terminal", "names", "shapes", "checks", "seeds", "isolation"},
     {"syntax", "plugin_modules", "holdings", "replacements", "surroundings"},
-    {"evidence", "forgetting", "circumstances", "data", "search"},
-    {"configs"},
+    {"evidence", "forgetting", "circumstances", "data", "search", "pictures"},
+    {"configs", "vetting", "trees"},
     {"specs", "passes", "provenance"},
     {"hookspecs", "records"},
     {"training", "statistics", "splits", "folders", "settings", "sources", "stems", "rows"},

@@ -90,6 +90,56 @@ def test_a_join_is_float_as_soon_as_one_part_is_and_rounds_nothing():
     assert torch.equal((data.images[:4] * 255).round().byte(), bytes_.images)
 
 
+def test_names_of_classes_travel_with_every_selection():
+    images = torch.zeros(4, 1, 2, 2, dtype=torch.uint8)
+    data = Data.of(images, torch.arange(4) % 2, classes=["cat", "dog"])
+    other = Data.of(images, torch.arange(4) % 2, classes=("cat", "emu"))
+
+    kept = (data.select(torch.tensor([1])), data.to("cpu"), data.relabel(data.labels))
+
+    assert [part.classes for part in kept] == [("cat", "dog")] * 3
+    assert join(data, data.select(torch.tensor([0]))).classes == ("cat", "dog")
+    assert join(data, other).classes == ()
+
+
+@pytest.mark.parametrize("classes", ["cat", ("cat", "cat"), ("cat", 3), ("cat", ""), (None,)])
+def test_names_of_classes_are_distinct_texts(classes):
+    images = torch.zeros(1, 1, 2, 2)
+
+    with pytest.raises(ValueError, match=r"classes must be distinct names.*got"):
+        Data.of(images, torch.tensor([0]), classes=classes)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_labels_of_any_whole_type_are_kept_as_int64(kind):
+    data = Data.of(torch.zeros(3, 1, 2, 2), torch.tensor([0, 2, 1], dtype=kind))
+
+    assert data.labels.dtype == torch.int64
+    assert data.labels.tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((2, 1, 4, 4)), torch.zeros(2).long(), "images must be a dense torch.*ndarray"),
+        ([[0]], torch.zeros(2).long(), "images must be a dense torch tensor; got list"),
+        (torch.tensor(1.0), torch.zeros(1).long(), r"images must be \(n, c, h, w\)"),
+        (torch.zeros(2, 4, 4), torch.zeros(2).long(), r"got \(2, 4, 4\), torch.float32"),
+        (torch.zeros(2, 1, 4, 4).long(), torch.zeros(2).long(), "uint8 or float32.*int64"),
+        (torch.zeros(2, 1, 4, 4), [0, 1], "labels must be a dense torch tensor; got list"),
+        (torch.zeros(2, 1, 4, 4), np.zeros(2), "labels must be a dense torch tensor; got ndarray"),
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.bool), "int64; got .*torch.bool"),
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2), "int64; got .*torch.float32"),
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2, 3).long(), r"\(2,\) int64; got \(2, 3\)"),
+        (torch.zeros(2, 1, 4, 4), torch.zeros(3).long(), r"\(2,\) int64; got \(3,\)"),
+        (torch.zeros(2, 1, 4, 4), torch.zeros(2).long().to_sparse(), "labels must be a dense"),
+    ],
+)
+def test_what_is_no_labelled_set_of_images_is_refused_with_what_was_found(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        Data.of(images, labels)
+
+
 def test_other_labels_leave_the_rest_alone():
     data = numbered()
     labels = torch.ones(6, dtype=torch.int64)

@@ -166,7 +166,7 @@ def no_classes(path):
 
 def an_empty_class(path):
     (path / "cats").mkdir()
-    return str(path), "no valid file for the classes cats"
+    return str(path), "no image in the class cats; expected a subfolder a class"
 
 
 def one_class(path):
@@ -182,9 +182,8 @@ def few_images(path):
 
 def train_alone(path):
     for name in ("ants", "bees"):
-        write(path / "half" / "train" / name)
-        write(path / "half" / "valid" / name)
-    return f"{path}/half", "train holds classes; expected test or val beside it"
+        write(path / "half" / "Train" / name)
+    return f"{path}/half", "half holds Train; expected class folders alone, or one train and one"
 
 
 def other_classes(path):

@@ -101,6 +101,57 @@ def test_rows_outside_the_train_set_are_a_users_mistake(rows):
         split(replace(BASE, forget=GivenRows(rows)), Replicate(0, 0), TRAIN, TEST)
 
 
+def test_a_class_that_the_data_lack_is_told_with_the_classes_names():
+    names = ("ant", "bee", "cat", "dog", "emu", "fox")
+    labels = TRAIN, TEST
+
+    for label, found in ((9, "class 9, which .* lacks"), (5, r"class 5 \(fox\), which .* has no")):
+        scenario = replace(BASE, forget=ClassFraction(label, 0.5))
+        with pytest.raises(UserError, match=f"forgets {found}.*its classes are ant, bee.* fox"):
+            split(scenario, Replicate(0, 0), *labels, names)
+
+
+def test_rows_outside_are_counted_and_one_is_named():
+    with pytest.raises(UserError, match=r"\[0, 200\).*'d'; 2 of 3 are not, such as 200"):
+        split(replace(BASE, forget=GivenRows((7, 200, 999))), Replicate(0, 0), TRAIN, TEST)
+
+
+def test_given_rows_that_a_replicate_holds_out_are_refused_with_the_numbers():
+    scenario = replace(BASE, forget=GivenRows(range(100)), held_out=0.1)
+    held_out = split(replace(BASE, held_out=0.1), Replicate(3, 3), TRAIN, TEST).held_out
+    given = [row for row in held_out.tolist() if row < 100]
+
+    with pytest.raises(
+        UserError,
+        match=f"{len(given)} of its 100 given rows are held out with "
+        f"seed 3, such as {given[0]}, .*expected held_out=0.0",
+    ):
+        split(scenario, Replicate(3, 3), TRAIN, TEST)
+
+
+def test_given_rows_that_no_replicate_holds_out_are_all_forgotten():
+    held_out = split(replace(BASE, held_out=0.1), Replicate(3, 3), TRAIN, TEST).held_out
+    rows = sorted({*range(200)} - {*held_out.tolist()})[:50]
+
+    found = split(replace(BASE, forget=GivenRows(rows), held_out=0.1), Replicate(3, 3), TRAIN, TEST)
+
+    assert found.forget.tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"held_out": 0.001}, "held_out 0.001 of 200 rows is none; expected 0, or at least 0.005"),
+        ({"retain_access": 0.001}, "retain_access 0.001 of 180 rows is none"),
+        ({"tuning": 0.01}, "tuning 0.01 of each class's test images is none"),
+        ({"tuning": 0.99}, "tuning 0.99 leaves none of 83 test images to report"),
+    ],
+)
+def test_a_share_that_comes_to_no_row_is_a_users_mistake(fields, message):
+    with pytest.raises(UserError, match=message):
+        split(replace(BASE, **fields), Replicate(0, 0), TRAIN, TEST)
+
+
 def test_to_forget_everything_or_nothing_is_a_users_mistake():
     for rule in (RandomFraction(0.001), GivenRows(tuple(range(200)))):
         with pytest.raises(UserError, match="both must be at least 1"):

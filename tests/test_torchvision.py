@@ -50,6 +50,9 @@ def write_mnist(root, name):
     return parts
 
 
+NAMES = [f"kind {label}" for label in range(100)]
+
+
 def write_cifar(root, folder, key, files, meta):
     parts = []
     for names in files:
@@ -59,7 +62,7 @@ def write_cifar(root, folder, key, files, meta):
             batch = {"data": some.reshape(len(some), -1), key: own.tolist()}
             (root / folder / name).write_bytes(pickle.dumps(batch))
         parts.append((np.concatenate(images), np.concatenate(labels)))
-    (root / folder / meta[0]).write_bytes(pickle.dumps({meta[1]: ["a"]}))
+    (root / folder / meta[0]).write_bytes(pickle.dumps({meta[1]: NAMES[: meta[2]]}))
     return parts
 
 
@@ -82,10 +85,14 @@ WRITERS = {
         "cifar-10-batches-py",
         "labels",
         ([f"data_batch_{i}" for i in range(1, 6)], ["test_batch"]),
-        ("batches.meta", "label_names"),
+        ("batches.meta", "label_names", 10),
     ),
     "CIFAR100": lambda root, _: write_cifar(
-        root, "cifar-100-python", "fine_labels", (["train"], ["test"]), ("meta", "fine_label_names")
+        root,
+        "cifar-100-python",
+        "fine_labels",
+        (["train"], ["test"]),
+        ("meta", "fine_label_names", 100),
     ),
 }
 
@@ -115,6 +122,23 @@ def test_torchvisions_files_become_bytes_with_channels_first(name, tmp_path):
         np.testing.assert_array_equal(data.images.numpy(), images)
         assert data.labels.tolist() == labels.tolist()
         assert data.index.tolist() == list(range(len(data)))
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("CIFAR10", tuple(NAMES[:10])),
+        ("CIFAR100", tuple(NAMES)),
+        ("SVHN", ()),
+        ("MNIST", ("0 - zero", "1 - one", "2 - two", "3 - three")),
+    ],
+)
+def test_torchvisions_names_of_the_classes_are_kept(name, classes, tmp_path):
+    WRITERS[name](tmp_path, name)
+
+    for data in loaded(name, tmp_path):
+        assert data.classes[: len(classes) if name != "MNIST" else 4] == classes
 
 
 def test_every_name_of_torchvisions_has_been_tried():
