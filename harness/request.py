@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.configs import checked_config
 from harness.entries import BY_HAND
 from harness.errors import UserError, unknown
 from harness.plan import Entrant
@@ -127,7 +128,10 @@ def _entrant(request: Request, method: Method, tuning: Tuning | Unread | None) -
         if name == method.name:
             config = configured(name, entrant.config, field, text)
             entrant = replace(entrant, config=config, chosen=BY_HAND)
-    return entrant
+    try:
+        return replace(entrant, config=checked_config(f"method {method.name!r}", entrant.config))
+    except TypeError as error:  # a file of tuned settings may hold what no record can
+        raise UserError(str(error)) from None
 
 
 def _mend(method: str) -> str:

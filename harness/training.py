@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import get_args
@@ -108,11 +109,7 @@ def train(
 
     Raises ValueError for a schedule that does not exist, an empty set or settings out of range.
     """
-    if epochs < 0 or lr < 0:
-        raise ValueError(f"epochs and lr must not be negative; got {epochs} and {lr}")
-    if schedule not in get_args(Schedule):
-        known = ", ".join(map(repr, get_args(Schedule)))
-        raise ValueError(f"schedule must be one of {known}; got {schedule!r}")
+    _check_settings(epochs, lr, momentum, weight_decay, schedule)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     on_gpu = data.device.type == "cuda"
     model.to(memory_format=torch.channels_last)
@@ -144,6 +141,21 @@ def train(
             if scheduler is not None:
                 scheduler.step()
     return model.to(memory_format=torch.contiguous_format).eval()
+
+
+def _check_settings(
+    epochs: int, lr: float, momentum: float, weight_decay: float, schedule: str
+) -> None:
+    if not (epochs >= 0 and 0 <= lr < math.inf):  # written so that nan is refused, too
+        raise ValueError(f"epochs and lr must not be negative; got {epochs} and {lr}")
+    if not (0 <= momentum < 1 and 0 <= weight_decay < math.inf):
+        raise ValueError(
+            f"momentum must be in [0, 1) and weight_decay not negative; got {momentum} and "
+            f"{weight_decay}"
+        )
+    if schedule not in get_args(Schedule):
+        known = ", ".join(map(repr, get_args(Schedule)))
+        raise ValueError(f"schedule must be one of {known}; got {schedule!r}")
 
 
 @contextlib.contextmanager

@@ -29,8 +29,9 @@ from harness import (
     WholeClass,
     require_no_negative,
 )
+from harness.lines import scenario_of
 from harness.plugins import load_catalog
-from harness.records import canonical, identity, plain, scenario_of
+from harness.records import canonical, identity, plain
 
 RECIPE = Recipe(epochs=2, lr=0.1)
 

@@ -250,6 +250,12 @@ def test_bf16_turns_autocast_on_for_the_loss_and_keeps_float32_weights(bf16, dty
     [
         ({"epochs": -1}, r"must not be negative; got -1 and 0\.1"),
         ({"lr": -0.5}, r"must not be negative; got 1 and -0\.5"),
+        ({"lr": math.nan}, "must not be negative; got 1 and nan"),
+        ({"lr": math.inf}, "must not be negative; got 1 and inf"),
+        ({"momentum": math.nan}, r"momentum must be in \[0, 1\).*got nan"),
+        ({"momentum": 1}, r"momentum must be in \[0, 1\).*got 1"),
+        ({"weight_decay": math.nan}, "weight_decay not negative; got 0.9 and nan"),
+        ({"weight_decay": -1e-4}, "weight_decay not negative"),
         ({"schedule": "cosin"}, "one of 'one-cycle', 'cosine', 'constant'; got 'cosin'"),
         ({"batch": 0}, "batch must be at least 1; got 0"),
         ({"data": images().select(torch.arange(0))}, "cannot train on an empty set"),
