@@ -17,9 +17,9 @@ from harness.lineage import broken, outcome
 from harness.lineage import facts as facts_of
 from harness.models import ChangedError, Material, Workshop, model_seed
 from harness.plan import CODE, FAILURE, LOGITS, MEASUREMENT, MODEL, RUN, Row, Step, run_id_of
-from harness.records import CHANGED, DIVERGED, FAILED, FINISHED, Measurement, Run, plain
+from harness.records import CHANGED, CLASS_NAME, DIVERGED, FAILED, FINISHED, Measurement, Run, plain
 from harness.specs import ORIGINAL, REFERENCES, RETRAIN, Catalog, Scenario
-from harness.splits import Split, split, training_rows
+from harness.splits import Split, training_rows
 from harness.store import CorruptionError, Store, digest
 
 
@@ -49,6 +49,10 @@ class Bench:
                 dataset, self._catalog, self._data, self._device
             )
         return self._materials[dataset]
+
+    def notes(self) -> list[str]:
+        """What was found in the data sets that were read so far, for the user to see."""
+        return [note for material in self._materials.values() for note in material.notes]
 
     def workshop(self, scenario: Scenario) -> Workshop:
         """Where the scenario's models are made; its backbone is tried once."""
@@ -213,8 +217,7 @@ class Bench:
         return Outputs(train[rows.forget], train[rows.retain], logits["test"][rows.test])
 
     def _split(self, row: Row) -> Split:
-        material = self.material(row.scenario.dataset)
-        return split(row.scenario, row.replicate, material.train.labels, material.test.labels)
+        return self.material(row.scenario.dataset).split(row.scenario, row.replicate)
 
 
 def _line(row: Row, run_id: str, where: Mapping[str, Any]) -> Run:
@@ -226,6 +229,7 @@ def _line(row: Row, run_id: str, where: Mapping[str, Any]) -> Run:
             "data": row.fingerprint,
             "build": row.build,
             "code": CODE,
+            **({CLASS_NAME: row.class_name} if row.class_name else {}),
         },
         replicate=dataclasses.asdict(row.replicate),
         method=row.method,

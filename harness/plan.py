@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from harness.evidence import Protocol
+from harness.forgetting import ClassFraction, ForgetRule, WholeClass
 from harness.records import identity, plain
 from harness.sources import Source, method_source, source_of
 from harness.specs import ORIGINAL, RETRAIN, RETRAIN_DRAWS, Catalog, Method, Replicate, Scenario
@@ -54,6 +56,8 @@ class Row:
     fingerprint: str
     build: str = ""
     """The backbone's name; that of a plugin with the hash of its source."""
+    class_name: str = ""
+    """Of the class that is forgotten, where the data set names it; no part of the run's name."""
     chosen: str = ""
     """How the config was chosen; no part of the run's name."""
     tuning_passes: float = 0.0
@@ -106,10 +110,12 @@ def make_plan(
     problems: Iterable[tuple[Scenario, Iterable[Replicate], Iterable[Entrant]]],
     catalog: Catalog,
     fingerprints: Mapping[str, str],
+    classes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Plan:
     """All steps of scenarios × replicates × (references and entrants).
 
-    ``fingerprints`` maps data sets to the hash of their content.
+    ``fingerprints`` maps data sets to the hash of their content, ``classes`` those that name their
+    classes to the names, which are no part of any step's name.
     """
     steps: dict[tuple[str, str], Step] = {}
     undefined: dict[tuple[str, str], str] = {}
@@ -129,7 +135,8 @@ def make_plan(
                 sources[source.hash] = source
                 chosen = entrant.chosen_for(source.hash, tuned_for)
                 defined.append((replace(entrant, chosen=chosen), source.hash))
-        problem = _Problem(scenario, fingerprint, build)
+        name = class_name(scenario.forget, classes.get(scenario.dataset, ()))
+        problem = _Problem(scenario, fingerprint, build, name)
         for replicate in replicates:
             for step in problem.steps(replicate, defined, catalog.protocols.values()):
                 steps.setdefault(step.at, step)
@@ -144,6 +151,7 @@ class _Problem:
     fingerprint: str
     backbone: str
     """Its name; that of a plugin with the hash of its source."""
+    class_name: str = ""
 
     def steps(
         self,
@@ -189,6 +197,7 @@ class _Problem:
             source="",
             fingerprint=self.fingerprint,
             build=self.backbone,
+            class_name=self.class_name,
         )
 
     def original(self, replicate: Replicate) -> str:
@@ -258,6 +267,12 @@ class _Problem:
 def run_id_of(row: Row) -> str:
     """The name of the run that a row is."""
     return _Problem(row.scenario, row.fingerprint, row.build).run_id(row)
+
+
+def class_name(rule: ForgetRule, classes: Sequence[str]) -> str:
+    """The name of the class that a rule is about; empty where it is about none, or one unnamed."""
+    label = rule.label if isinstance(rule, WholeClass | ClassFraction) else len(classes)
+    return classes[label] if label < len(classes) else ""
 
 
 def logits_of(model: str) -> tuple[str, str]:

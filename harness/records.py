@@ -19,7 +19,7 @@ FAILED = "failed"
 STATUSES = (FINISHED, DIVERGED, CHANGED, FAILED)
 
 CLASS_NAME = "class_name"
-"""Where a run's line, beside its scenario, names the class that is forgotten; for the page alone."""
+"""Where a run's line names, beside its scenario, the class that is forgotten."""
 
 
 @dataclass(frozen=True)

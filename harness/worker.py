@@ -63,11 +63,12 @@ def prepare(request: Request, catalog: Catalog) -> tuple[Bench, Plan]:
         for scenario, replicates in wanted_scenarios(request, catalog)
     ]
     bench = Bench(Store(Path(request.store)), catalog, Path(request.data), device)
-    fingerprints = {
-        scenario.dataset: bench.material(scenario.dataset).fingerprint
-        for scenario, _, _ in problems
-    }
-    return bench, make_plan(problems, catalog, fingerprints)
+    materials = {problem.dataset: bench.material(problem.dataset) for problem, _, _ in problems}
+    for scenario, replicates, _ in problems:
+        materials[scenario.dataset].require_rows(scenario, replicates)
+    fingerprints = {name: material.fingerprint for name, material in materials.items()}
+    classes = {name: material.train.classes for name, material in materials.items()}
+    return bench, make_plan(problems, catalog, fingerprints, classes)
 
 
 def work(plan: Plan, bench: Bench, report: Report, given_up: set[tuple[str, str]]) -> None:

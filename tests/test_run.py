@@ -347,7 +347,7 @@ def test_a_protocol_that_returns_no_number_is_told(unlearn, finished, work, valu
 
     assert status == 1
     assert "mine failed" in err
-    assert "ProtocolError" in err
+    assert "Estimate: value must be a finite number, or None; got" in err
 
 
 def test_one_run_can_be_shown(unlearn, finished, work):

@@ -12,12 +12,15 @@ from tabulate import tabulate
 
 from harness.circumstances import PACKAGES
 from harness.commands import options
+from harness.datasets import load_dataset
 from harness.errors import UserError
 from harness.hookspecs import PROJECT
 from harness.plan import RUN
 from harness.plugins import load_catalog
+from harness.specs import Catalog
 from harness.store import Store
 from harness.version import __version__
+from harness.vetting import class_count
 
 NAME, HELP = "doctor", "what is installed, which device, which data, which plugin failed and why"
 
@@ -37,11 +40,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_device(parser)
     options.add_store(parser)
     options.add_plugins(parser)
+    parser.add_argument(
+        "--dataset",
+        default="",
+        metavar="NAME",
+        help="read this data set too, or folder:PATH, and say what is in it, class by class",
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints the findings; 1 where one of them is a fault."""
-    faults = [*_clashes(), *_plugin_faults(arguments.plugins)]
+    catalog, plugin_faults = _catalog(arguments.plugins)
+    faults = [*_clashes(), *plugin_faults]
     data = options.folder("--data", arguments.data)
     there = [name for name, path in LAYOUT.items() if (data / path).exists()]
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -56,6 +66,8 @@ def execute(arguments: argparse.Namespace) -> int:
         ("store", f"{len(Store(Path(arguments.store)).keys(RUN))} runs in {arguments.store}"),
     ]
     print(tabulate(findings, tablefmt="plain"))
+    if arguments.dataset and catalog is not None:
+        faults += _tell_dataset(arguments.dataset, catalog, data)
     for fault in faults:
         print(f"fault: {fault}")
     if not faults:
@@ -63,13 +75,30 @@ def execute(arguments: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def _plugin_faults(plugins: list[str]) -> list[str]:
+def _catalog(plugins: list[str]) -> tuple[Catalog | None, list[str]]:
+    """The catalog, where there can be one, and what is wrong with the plugins."""
     try:
         catalog = load_catalog(plugins)
     except UserError as error:
-        return [str(error)]
+        return None, [str(error)]
     print(f"plugins: {', '.join(sorted({*catalog.origin.values()} - {'harness'}))}")
-    return [f"plugin {name} is left out: {why}" for name, why in catalog.failures.items()]
+    left_out = [f"plugin {name} is left out: {why}" for name, why in catalog.failures.items()]
+    return catalog, left_out
+
+
+def _tell_dataset(name: str, catalog: Catalog, data: Path) -> list[str]:
+    """Prints what was found in a data set and how many images each class has; gives the faults."""
+    try:
+        train, test = load_dataset(name, catalog.datasets, data, print)
+    except UserError as error:
+        return [str(error)]
+    count = class_count(train, test)
+    names = train.classes or [""] * count
+    columns = [torch.bincount(part.labels, minlength=count).tolist() for part in (train, test)]
+    rows = list(zip(range(count), names, *columns, strict=True))
+    head = ["class", "name", "train images", "test images"]
+    print(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
+    return []
 
 
 def _clashes() -> list[str]:

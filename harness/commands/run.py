@@ -83,6 +83,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if not arguments.dry_run:
         bench.store.open()
     _try_backbones(request, catalog, bench, todo)
+    for found in bench.notes():
+        print(found)
     for note in notes(plan, catalog, request.tuned):
         print(f"unlearn: {note}", file=sys.stderr)
     for (scenario, method), reason in plan.undefined.items():
