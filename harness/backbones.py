@@ -117,23 +117,47 @@ def design_backbone(
     Raises UserError for a name that does not exist, malformed settings, and a network that cannot
     work on such images.
     """
+    ways = designs(name, backbones, shape=shape, classes=classes, stem=stem)
+    return ways[first_working(name, ways, shape=shape, classes=classes)]
+
+
+def designs(
+    name: str,
+    backbones: Mapping[str, Backbone],
+    *,
+    shape: tuple[int, int, int],
+    classes: int,
+    stem: Stem,
+) -> list[Design]:
+    """The ways to build a network, the first choice first; none of them is tried.
+
+    Raises UserError for a name that does not exist, and for malformed settings.
+    """
     base, settings = parse(name)
     order = _Order(base, settings, shape, classes, stem)
     if base in backbones:
-        ways = _plugin_ways(order, backbones[base])
-    elif _is_timms(base):
-        ways = _timm_ways(order)
-    else:
-        raise unknown("backbone", base, {*backbones, *timm.list_models()})
+        return [*_plugin_ways(order, backbones[base])]
+    if _is_timms(base):
+        return [*_timm_ways(order)]
+    raise unknown("backbone", base, {*backbones, *timm.list_models()})
+
+
+def first_working(
+    name: str, ways: Sequence[Design], *, shape: tuple[int, int, int], classes: int
+) -> int:
+    """Which of the designs is the first that works on two images.
+
+    Raises UserError where none does.
+    """
     reasons = {}
-    for design in ways:
+    for number, design in enumerate(ways):
         try:
             with seeded(0, "trial of a backbone"):
-                _try(design, order)
+                _try(design, shape, classes)
         except Exception as error:  # whatever a stranger's network raises
             reasons[design.change] = _reason(error)  # the exception would keep its network alive
         else:
-            return design
+            return number
     raise UserError(
         f"backbone {name!r} cannot work on {'x'.join(map(str, shape))} images: "
         f"{reasons.get(OWN_STEM) or next(iter(reasons.values()))}; "
@@ -238,19 +262,17 @@ def _is_fixed(name: str) -> bool:
 
 
 @torch.no_grad()
-def _try(design: Design, order: _Order) -> None:
+def _try(design: Design, shape: tuple[int, int, int], classes: int) -> None:
     """Runs two images through a new network in both modes; raises what is wrong with it."""
-    channels = order.shape[0]
+    channels = shape[0]
     model = design.build([0.5] * channels, [0.25] * channels).to(memory_format=torch.channels_last)
-    images = torch.rand(2, *order.shape).contiguous(memory_format=torch.channels_last)
+    images = torch.rand(2, *shape).contiguous(memory_format=torch.channels_last)
     for training in (True, False):
         logits = model.train(training)(images)
         if not isinstance(logits, Tensor) or not logits.is_floating_point():
             raise UnfitError(f"it returns {type(logits).__name__}, not a tensor of logits")
-        if logits.shape != (2, order.classes):
-            raise UnfitError(
-                f"it returns {tuple(logits.shape)} for two images, not {(2, order.classes)}"
-            )
+        if logits.shape != (2, classes):
+            raise UnfitError(f"it returns {tuple(logits.shape)} for two images, not {(2, classes)}")
 
 
 def _reason(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,26 @@ import torch
 from torch import Tensor
 
 from harness.circumstances import circumstances, now
+from harness.commission import PROBE, Product, difference
+from harness.errors import UserError
 from harness.evidence import Cost, Estimate, Evidence, Labels, Outputs, Protocol
-from harness.lineage import broken, outcome
-from harness.lineage import facts as facts_of
-from harness.models import ChangedError, Material, Workshop, model_seed
-from harness.plan import CODE, FAILURE, LOGITS, MEASUREMENT, MODEL, RUN, Row, Step, run_id_of
-from harness.records import CHANGED, CLASS_NAME, DIVERGED, FAILED, FINISHED, Measurement, Run, plain
+from harness.family import Family
+from harness.lineage import outcome
+from harness.models import Material, Workshop, model_seed
+from harness.plan import LOGITS, MEASUREMENT, MODEL, RUN, Row, Step
+from harness.recording import record, record_failure, require_one_lineage
+from harness.records import FINISHED, Measurement
 from harness.specs import ORIGINAL, REFERENCES, RETRAIN, Catalog, Scenario
 from harness.splits import Split, training_rows
-from harness.store import CorruptionError, Store, digest
+from harness.store import Store, digest
 
 
 class ProtocolError(Exception):
     """What a protocol returned is not what it declared."""
+
+
+LOGITS_OF_PROBE = ".probe"
+"""Where a model's own logits on a few images lie beside its weights; no weight has this name."""
 
 
 class Bench:
@@ -32,10 +39,8 @@ class Bench:
 
     def __init__(self, store: Store, catalog: Catalog, data: Path, device: torch.device) -> None:
         self.store = store
-        self.most_passes = math.inf
-        """A method that takes more is stopped."""
         self.isolated = False
-        """Whether this process does one step and ends; the records say so."""
+        """Whether this process does one step alone and then ends."""
         self._catalog = catalog
         self._data = data.absolute()  # a plugin may change the working directory
         self._device = device
@@ -43,11 +48,9 @@ class Bench:
         self._workshops: dict[str, Workshop] = {}
 
     def material(self, dataset: str) -> Material:
-        """The data set on the device; read once."""
+        """The data set, on the CPU; read once."""
         if dataset not in self._materials:
-            self._materials[dataset] = Material.load(
-                dataset, self._catalog, self._data, self._device
-            )
+            self._materials[dataset] = Material.load(dataset, self._catalog, self._data)
         return self._materials[dataset]
 
     def notes(self) -> list[str]:
@@ -57,129 +60,131 @@ class Bench:
     def workshop(self, scenario: Scenario) -> Workshop:
         """Where the scenario's models are made; its backbone is tried once."""
         if scenario.name not in self._workshops:
-            material = self.material(scenario.dataset)
-            self._workshops[scenario.name] = Workshop(scenario, material, self._catalog)
+            self._workshops[scenario.name] = Workshop(
+                scenario, self.material(scenario.dataset), self._catalog, self._device
+            )
         return self._workshops[scenario.name]
 
-    def do(self, step: Step) -> None:
+    def try_backbones(
+        self, scenarios: Iterable[Scenario], *, apart: bool
+    ) -> list[tuple[Scenario, str]]:
+        """Finds out how each scenario's network is built; what was changed of it, beside each.
+
+        ``apart``: in processes of their own, so that this one computes nothing. Raises UserError
+        for a network that cannot work.
+        """
+        found = []
+        for scenario in scenarios:
+            workshop = self.workshop(scenario)
+            choice = _tried(workshop) if apart else workshop.choice()
+            found.append((scenario, workshop.choose(choice).change))
+        return found
+
+    def do(self, step: Step, *, most_passes: float = math.inf) -> str:
         """Computes the step and puts its result into the store; call it under the step's lock.
 
-        Raises CorruptionError where a result that it builds on is broken, or was made of other
-        numbers than its neighbours.
+        Gives what is to be told of a model that its weights do not tell, if anything is. Raises
+        CorruptionError where a result that it builds on is broken, or was made of other numbers
+        than its neighbours, and OverBudgetError where a method takes more passes than granted.
         """
-        work = {
-            MODEL: self._make,
-            LOGITS: self._predict,
-            RUN: self._record,
-            MEASUREMENT: self._measure,
-        }
-        work[step.kind](step)
-
-    def _make(self, step: Step) -> None:
-        row, workshop = step.row, self.workshop(step.row.scenario)
-        material, changed, behind = workshop.material, "", ""
-        if row.method == ORIGINAL:
-            rows = training_rows(row.scenario, row.replicate, len(material.train))
-            weights, cost = workshop.trained(rows, row.replicate.seed, ORIGINAL)
-        elif row.method == RETRAIN:
-            rows = self._split(row).retain
-            purpose = f"{RETRAIN}/{row.draw}"
-            weights, cost = workshop.trained(rows, model_seed(row.replicate), purpose)
+        if step.kind == MODEL:
+            return self._make(step, most_passes)
+        if step.kind == LOGITS:
+            return self._predict(step)
+        if step.kind == RUN:
+            record(step, self.store)
         else:
-            original = self.store.read(*step.needs[0]).tensors
-            behind = digest(original)  # before a method can change it
-            method = self._catalog.methods[row.method]
-            try:
-                weights, cost = workshop.unlearned(
-                    method,
-                    row.config,
-                    original,
-                    self._split(row),
-                    model_seed(row.replicate),
-                    most_passes=self.most_passes,
-                )
-            except ChangedError as error:
-                weights, cost, changed = {}, error.cost, str(error)
-        facts = {
-            "row": str(row),
-            "changed": changed,
-            "cost": dataclasses.asdict(cost),
-            "circumstances": {**circumstances(self._device), "isolated": self.isolated},
-            "digest": digest(weights),
-            "original": behind,
-        }
-        self.store.write(MODEL, step.key, facts, weights)
+            self._measure(step)
+        return ""
 
-    def _predict(self, step: Step) -> None:
-        made = self.store.read(*step.needs[0])
-        if made.facts.get("changed"):  # no model that the harness can build has these weights
-            facts = {"row": str(step.row), "finite": False, "digest": "", "model": ""}
-            self.store.write(LOGITS, step.key, facts, {})
-            return
-        train, test = self.workshop(step.row.scenario).outputs(made.tensors)
-        finite = bool(train.isfinite().all() and test.isfinite().all())
-        logits = {"train": train, "test": test}
+    def _make(self, step: Step, most_passes: float) -> str:
+        where = circumstances(self._device, isolated=self.isolated)
+        if step.row.method in REFERENCES:
+            product, behind = self._reference(step.row), ""
+        else:
+            product, behind = self._unlearned(step, most_passes)
         facts = {
             "row": str(step.row),
-            "finite": finite,
-            "digest": digest(logits),
-            "model": made.facts.get("digest", ""),
+            "changed": product.changed,
+            "cost": dataclasses.asdict(product.cost),
+            "circumstances": {**where, "finished": now()},
+            "digest": digest(product.weights),
+            "original": behind,
         }
-        self.store.write(LOGITS, step.key, facts, logits)
+        tensors = {**product.weights, LOGITS_OF_PROBE: product.probe}
+        self.store.write(MODEL, step.key, facts, tensors)
+        return product.changed
 
-    def _record(self, step: Step) -> None:
-        """Writes the line that is published, and where the logits lie that it is measured on."""
-        model, logits, original, *retrained = step.needs
-        self._require_one_lineage(step)
-        made = self.store.read(*model, tensors=False).facts
-        own = self.store.read(*logits, tensors=False).facts
-        line = dataclasses.replace(
-            _line(step.row, step.key, made["circumstances"]),
-            status=_status(made, finite=own["finite"]),
-            reason=_reason(made, finite=own["finite"]),
-            cost=Cost(**made["cost"]),
-            digest=own.get("digest", ""),
-            original=self._digest(original),
-            retrained=tuple(self._digest(each) for each in retrained),
+    def _reference(self, row: Row) -> Product:
+        workshop, purpose = self.workshop(row.scenario), row.method
+        if row.method == ORIGINAL:
+            rows = training_rows(row.scenario, row.replicate, len(workshop.material.train))
+            seed = row.replicate.seed
+        else:
+            rows, seed = self._split(row).retain, model_seed(row.replicate)
+            purpose = f"{RETRAIN}/{row.draw}"
+        product = workshop.trained(rows, self._probe(row), seed, purpose)
+        _require_unchanged(row, product.changed)
+        return product
+
+    def _unlearned(self, step: Step, most_passes: float) -> tuple[Product, str]:
+        row, original = step.row, self._weights(step.needs[0])
+        behind = digest(original)  # before a method can change it
+        commission = self.workshop(row.scenario).commission(
+            self._catalog.methods[row.method],
+            row.config,
+            original,
+            rows=self._split(row),
+            probe=self._probe(row),
+            seed=model_seed(row.replicate),
         )
-        facts = {
-            "line": dataclasses.asdict(line),
-            "logits": logits[1],
-            "retrained": [key for _, key in retrained],
-        }
-        self.store.write(RUN, step.key, facts, None)
-        self.store.discard(FAILURE, step.key)
+        if self.isolated:  # nothing may lead the method to more than its task
+            self._materials.clear()
+            self._workshops.clear()
+        return commission.carry_out(most_passes), behind
+
+    def _weights(self, model: tuple[str, str]) -> dict[str, Tensor]:
+        tensors = self.store.read(*model).tensors
+        return {name: value for name, value in tensors.items() if name != LOGITS_OF_PROBE}
+
+    def _probe(self, row: Row) -> Tensor:
+        """The rows ``(n,)`` that a model is tried on; they hang on what names the model alone."""
+        if row.method == ORIGINAL:
+            count = len(self.material(row.scenario.dataset).train)
+            return training_rows(row.scenario, row.replicate, count)[: 2 * PROBE]
+        rows = self._split(row)
+        others = rows.retain if row.method == RETRAIN else rows.visible
+        return torch.cat([rows.forget[:PROBE], others[:PROBE]])
+
+    def _predict(self, step: Step) -> str:
+        made = self.store.read(*step.needs[0])
+        changed, found = str(made.facts.get("changed", "")), ""
+        facts = {"row": str(step.row), "finite": False, "model": made.facts.get("digest", "")}
+        logits: dict[str, Tensor] = {}
+        if not changed:  # else no model that the harness can build has these weights
+            workshop, weights = self.workshop(step.row.scenario), dict(made.tensors)
+            own = weights.pop(LOGITS_OF_PROBE)
+            found = difference(own, workshop.probed(weights, self._probe(step.row)))
+            if step.row.method in REFERENCES:
+                _require_unchanged(step.row, found)
+        if not changed and not found:
+            train, test = workshop.outputs(weights)
+            facts["finite"] = bool(train.isfinite().all() and test.isfinite().all())
+            logits = {"train": train, "test": test}
+        facts |= {"changed": changed or found, "digest": digest(logits)}
+        self.store.write(LOGITS, step.key, facts, logits)
+        return found
 
     def record_failure(self, step: Step, reason: str) -> None:
         """Keeps that a method failed at a step, for the page; its next success discards that.
 
-        Nothing is kept of the references, of a protocol, or where the step's needs are broken.
         Computes nothing and touches no device. Raises StoreError where it cannot be written.
         """
-        if step.kind == MEASUREMENT or step.row.method in REFERENCES:
-            return
-        try:
-            behind = self.store.read(*step.needs[0], tensors=False).facts
-        except CorruptionError:
-            return
-        key = run_id_of(step.row)
-        line = dataclasses.replace(
-            _line(step.row, key, behind["circumstances"]),
-            status=FAILED,
-            reason=" ".join(reason.split()),
-        )
-        self.store.write(FAILURE, key, {"line": dataclasses.asdict(line)}, None)
-
-    def _digest(self, at: tuple[str, str]) -> str:
-        return str(facts_of(self.store, at).get("digest", ""))
-
-    def _require_one_lineage(self, step: Step) -> None:
-        for (kind, key), fault in broken(step, self.store).items():
-            raise CorruptionError(f"{kind}/{key}: {fault}")
+        record_failure(step, reason, self.store)
 
     def _measure(self, step: Step) -> None:
         assert step.protocol is not None
-        self._require_one_lineage(step)
+        require_one_lineage(step, self.store)
         run = self.store.read(*step.needs[0]).facts
         if run["line"]["status"] != FINISHED:
             nothing = Estimate(None, note=run["line"]["status"])
@@ -220,40 +225,30 @@ class Bench:
         return self.material(row.scenario.dataset).split(row.scenario, row.replicate)
 
 
-def _line(row: Row, run_id: str, where: Mapping[str, Any]) -> Run:
-    """What was asked, and where it was done; not yet what came of it."""
-    return Run(
-        run_id=run_id,
-        scenario={
-            **plain(row.scenario),
-            "data": row.fingerprint,
-            "build": row.build,
-            "code": CODE,
-            **({CLASS_NAME: row.class_name} if row.class_name else {}),
-        },
-        replicate=dataclasses.asdict(row.replicate),
-        method=row.method,
-        config={} if row.config is None else dataclasses.asdict(row.config),
-        draw=row.draw,
-        source=row.source,
-        status=FINISHED,
-        chosen=row.chosen,
-        tuning_passes=row.tuning_passes,
-        circumstances={**where, "finished": now()},
-        cost=Cost({}, 0.0),
-    )
+def _tried(workshop: Workshop) -> int:
+    """Which of a workshop's designs works, as found out in a process of its own."""
+
+    def look() -> int | str:
+        try:
+            return workshop.choice()
+        except UserError as error:
+            return str(error)
+
+    with Family() as family:
+        ending = family.ask(look)
+    if isinstance(ending.said, int):
+        return ending.said
+    name = workshop.scenario.backbone
+    raise UserError(ending.said or f"backbone {name!r} cannot be tried: {ending.epitaph}")
 
 
-def _reason(made: Mapping[str, Any], *, finite: bool) -> str:
-    if made.get("changed"):
-        return " ".join(str(made["changed"]).split())
-    return "" if finite else "its logits are not finite"
-
-
-def _status(made: Mapping[str, Any], *, finite: bool) -> str:
-    if made.get("changed"):
-        return CHANGED
-    return FINISHED if finite else DIVERGED
+def _require_unchanged(row: Row, changed: str) -> None:
+    """Raises UserError for a backbone whose state dict does not tell what its network computes."""
+    if changed:
+        raise UserError(
+            f"backbone {row.scenario.backbone!r} cannot be used: {changed}; all that its logits "
+            f"depend on must be in its state dict"
+        )
 
 
 def checked(protocol: Protocol, evidence: Evidence) -> dict[str, Estimate]:

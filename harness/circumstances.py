@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -14,8 +15,8 @@ import torch
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
 
 
-def circumstances(device: torch.device) -> dict[str, Any]:
-    """Where and with what a model was made."""
+def circumstances(device: torch.device, *, isolated: bool) -> dict[str, Any]:
+    """Where and with what a model is made, and whether in a process of its own."""
     on_gpu = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if on_gpu else _processor()
     return {
@@ -25,7 +26,8 @@ def circumstances(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "packages": {package: _version(package) for package in PACKAGES},
         "python": platform.python_version(),
-        "commit": _commit(),
+        "commit": commit(),
+        "isolated": isolated,
         "finished": now(),
     }
 
@@ -52,8 +54,12 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _commit() -> str:
-    """The harness's commit, with ``-dirty`` where files differ; empty outside its checkout."""
+@functools.cache
+def commit() -> str:
+    """The harness's commit, with ``-dirty`` where files differ; empty outside its checkout.
+
+    It is that of the first call, since the code that runs is the one that was loaded.
+    """
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)  # or it is another's
         return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")

@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 import copy
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.backbones import Design, design_backbone
+from harness.backbones import Design, designs, first_working
+from harness.commission import Commission, Product, costed, finished, probed
 from harness.data import Data
 from harness.datasets import channel_statistics, fingerprint, load_dataset
-from harness.evidence import STORED, Cost
 from harness.forgetting import GivenRows
-from harness.isolation import contained
-from harness.passes import FlopCounter, forward_flops
+from harness.networks import Network
 from harness.seeds import derive, seeded, stream
 from harness.specs import Catalog, Method, Recipe, Replicate, Scenario, Task
 from harness.splits import Split, split
-from harness.training import predict, synchronised, train
+from harness.training import predict, train
 from harness.vetting import class_count
-
-Made = TypeVar("Made")
-
-
-class MethodError(Exception):
-    """What a method returned is not what the harness asked for."""
-
-
-class ChangedError(MethodError):
-    """It returned a model of another architecture, whose weights alone say nothing."""
-
-    def __init__(self, reason: str, cost: Cost) -> None:
-        super().__init__(reason)
-        self.cost = cost
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """A data set on the device, and what a backbone must know of it."""
+    """A data set on the CPU, and what a backbone must know of it."""
 
     train: Data
     test: Data
@@ -56,14 +39,14 @@ class Material:
     """What was found, a line each, for the user to see before anything is trained."""
 
     @classmethod
-    def load(cls, name: str, catalog: Catalog, root: Path, device: torch.device) -> Material:
+    def load(cls, name: str, catalog: Catalog, root: Path) -> Material:
         """Reads a data set once; images stay uint8."""
         notes: list[str] = []
         train_set, test_set = load_dataset(name, catalog.datasets, root, notes.append)
         mean, std = channel_statistics(train_set)
         return cls(
-            train_set.to(device),
-            test_set.to(device),
+            train_set,
+            test_set,
             fingerprint(train_set, test_set),
             class_count(train_set, test_set),
             tuple(mean),
@@ -85,16 +68,20 @@ class Material:
 
 @dataclass(frozen=True, eq=False)
 class Workshop:
-    """Where the models of one scenario are made; all weights that go in or out are on the CPU."""
+    """Where the models of one scenario are made; all weights that go in or out are on the CPU.
+
+    So are the data: what a model needs of them is copied to the device when it is made.
+    """
 
     scenario: Scenario
     material: Material
     catalog: Catalog
+    device: torch.device
 
     @cached_property
-    def design(self) -> Design:
-        """How the scenario's network is built; found out once, by a trial."""
-        return design_backbone(
+    def designs(self) -> list[Design]:
+        """The ways to build the scenario's network, the first choice first; none is tried yet."""
+        return designs(
             self.scenario.backbone,
             self.catalog.backbones,
             shape=self.material.train.shape,
@@ -102,161 +89,92 @@ class Workshop:
             stem=self.scenario.stem,
         )
 
-    def untrained(self, seed: int, purpose: str) -> nn.Module:
-        """A freshly initialised model on the device, the same one for the same seed and purpose."""
-        design = self.design
-        with seeded(seed, purpose):
-            model = design.build(self.material.mean, self.material.std)
-        return model.to(self.material.train.device)
+    def choice(self) -> int:
+        """Which of the designs is the first that works; raises UserError where none does."""
+        material = self.material
+        return first_working(
+            self.scenario.backbone,
+            self.designs,
+            shape=material.train.shape,
+            classes=material.classes,
+        )
 
-    def trained(self, rows: Tensor, seed: int, purpose: str) -> tuple[dict[str, Tensor], Cost]:
-        """The weights of a model that the scenario's recipe trained on these rows."""
-        data = self.material.train.select(rows)
-        recipe = self.scenario.recipe
+    def choose(self, choice: int) -> Design:
+        """Takes a design that was tried elsewhere."""
+        vars(self)["design"] = self.designs[choice]
+        return self.design
+
+    @cached_property
+    def design(self) -> Design:
+        """How the scenario's network is built; found out once, by a trial."""
+        return self.designs[self.choice()]
+
+    @property
+    def network(self) -> Network:
+        """How models of the scenario are made; it leads to no data."""
+        material = self.material
+        return Network(self.design, material.mean, material.std, material.train.shape, self.device)
+
+    def trained(self, rows: Tensor, probe: Tensor, seed: int, purpose: str) -> Product:
+        """A model that the scenario's recipe trained on these rows, tried on those of the probe."""
+        network, recipe, data = self.network, self.scenario.recipe, self._rows(rows)
 
         def make() -> nn.Module:
-            model = self.untrained(seed, f"{purpose}/weights")
+            model = network.fresh(seed, f"{purpose}/weights")
             return train_by(recipe, model, data, stream(seed, f"{purpose}/batches"))
 
         with seeded(seed, f"{purpose}/training"):
-            model, cost = self._costed("train", make)
-        return model.state_dict(), cost
+            model, cost = costed("train", make, self.device, network.unit)
+        return finished(model, self._rows(probe).images, cost)
 
-    def unlearned(
+    def commission(
         self,
         method: Method,
         config: Any,
         original: Mapping[str, Tensor],
-        split: Split,
-        seed: int,
         *,
-        most_passes: float = math.inf,
-    ) -> tuple[dict[str, Tensor], Cost]:
-        """The weights that a method makes of the original's; it can change nothing but its task.
-
-        Raises MethodError where it returns no model, ChangedError where it returns one of another
-        architecture, and OverBudgetError where it takes more passes than granted.
-        """
-        stored, before = self._stored(method, original, split, seed, most_passes)
-        task = replace(self._task(original, split, seed, purpose=method.name), stored=stored)
-        kinds = {name: type(part) for name, part in task.model.named_modules()}
-        own = copy.deepcopy(config)  # frozen is a promise: the record must say what was asked
-
-        def make() -> nn.Module:
-            with contained():
-                return method.unlearn(task, own)
-
-        with seeded(seed, f"{method.name}/global"), torch.enable_grad():
-            model, cost = self._costed("unlearn", make, most_passes - before.passes)
-        if not isinstance(model, nn.Module):
-            raise MethodError(f"it returned {model!r}; expected the unlearned model, an nn.Module")
-        cost, change = added(before, cost), changed_architecture(model, kinds, original)
-        if change:
-            raise ChangedError(change, cost)
-        return model.state_dict(), cost
+        rows: Split,
+        probe: Tensor,
+        seed: int,
+    ) -> Commission:
+        """All that a method needs to make a model of the original's weights, and nothing else."""
+        network, kept = self.network, None
+        if method.at_training is not None:
+            kept = self._rows(torch.cat([rows.forget, rows.retain]).sort().values)
+        task = Task(
+            model=network.loaded(original),
+            retain=self._rows(rows.visible),
+            forget=self._rows(rows.forget),
+            held_out=self._rows(rows.held_out),
+            untrained=network.series(seed, f"{method.name}/untrained"),
+            scenario=copy.deepcopy(self.scenario),
+            generator=torch.Generator().manual_seed(derive(seed, method.name)),
+        )
+        return Commission(
+            method=method,
+            config=copy.deepcopy(config),  # frozen is a promise: the record must say what was asked
+            task=task,
+            before=None if kept is None else network.loaded(original),
+            kept=kept,
+            probe=self._rows(probe).images,
+            seed=seed,
+            device=self.device,
+            unit=network.unit,
+        )
 
     def outputs(self, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The logits on the whole train set and on the test set, on the CPU."""
-        model = self._loaded(weights).to(memory_format=torch.channels_last)  # as predict's images
-        return predict(model, self.material.train).cpu(), predict(model, self.material.test).cpu()
+        device = self.device
+        model = self.network.loaded(weights).to(memory_format=torch.channels_last)  # as the images
+        train_set, test_set = self.material.train.to(device), self.material.test.to(device)
+        return predict(model, train_set).cpu(), predict(model, test_set).cpu()
 
-    def _loaded(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        model = self.untrained(0, "to be overwritten")
-        model.load_state_dict(dict(weights))
-        return model.eval()
+    def probed(self, weights: Mapping[str, Tensor], probe: Tensor) -> Tensor:
+        """The logits ``(n, classes)`` of the model of these weights on these rows, on the CPU."""
+        return probed(self.network.loaded(weights), self._rows(probe).images)
 
-    def _task(
-        self, original: Mapping[str, Tensor], split: Split, seed: int, *, purpose: str
-    ) -> Task:
-        drawn = 0
-
-        def untrained() -> nn.Module:
-            nonlocal drawn
-            drawn += 1
-            return self.untrained(seed, f"{purpose}/untrained/{drawn}")
-
-        return Task(
-            model=self._loaded(original),
-            retain=self.material.train.select(split.visible),
-            forget=self.material.train.select(split.forget),
-            held_out=self.material.train.select(split.held_out),
-            untrained=untrained,
-            scenario=copy.deepcopy(self.scenario),
-            generator=torch.Generator().manual_seed(derive(seed, purpose)),
-        )
-
-    def _stored(
-        self,
-        method: Method,
-        original: Mapping[str, Tensor],
-        split: Split,
-        seed: int,
-        most_passes: float,
-    ) -> tuple[Mapping[str, Tensor], Cost]:
-        """What the method keeps of the original's training, before anyone asks to forget."""
-        look = method.at_training
-        if look is None:
-            return {}, Cost({}, 0)
-        model = self._loaded(original)
-        data = self.material.train.select(torch.cat([split.forget, split.retain]).sort().values)
-
-        def make() -> Mapping[str, Tensor]:
-            with contained():
-                return look(model, data)
-
-        with seeded(seed, f"{method.name}/stored"), torch.enable_grad():
-            stored, cost = self._costed(STORED, make, most_passes)
-        if not isinstance(stored, Mapping) or not all(map(torch.is_tensor, stored.values())):
-            raise MethodError(f"its at_training returned {stored!r:.60}; expected named tensors")
-        return stored, cost
-
-    def _costed(
-        self, phase: str, make: Callable[[], Made], most_passes: float = math.inf
-    ) -> tuple[Made, Cost]:
-        device = self.material.train.device
-        image = torch.zeros(1, *self.material.train.shape, device=device)
-        unit = forward_flops(self.untrained(0, "to be weighed"), image)
-        on_gpu = device.type == "cuda"
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(device)
-        counter = FlopCounter(most=most_passes * max(unit, 1))
-        with synchronised(device):
-            start = time.perf_counter()
-            with counter:
-                made = make()
-        seconds = time.perf_counter() - start
-        memory = torch.cuda.max_memory_allocated(device) if on_gpu else None
-        return made, Cost({phase: seconds}, counter.flops / max(unit, 1), memory)
-
-
-def added(first: Cost, then: Cost) -> Cost:
-    """The cost of two pieces of work, one after the other."""
-    memory = max((m for m in (first.peak_memory, then.peak_memory) if m is not None), default=None)
-    return Cost({**first.seconds, **then.seconds}, first.passes + then.passes, memory)
-
-
-def changed_architecture(
-    model: nn.Module, kinds: Mapping[str, type[nn.Module]], original: Mapping[str, Tensor]
-) -> str:
-    """What of a model is not as it was in the original, beside weights; empty where all is."""
-    kind = type(model)
-    if kind is not kinds[""]:
-        return f"it returned a {kind.__name__}; expected the original's {kinds[''].__name__}"
-    found = {name: type(part) for name, part in model.named_modules()}
-    if found != kinds:
-        odd = sorted(name for name, _ in found.items() ^ kinds.items())
-        return f"it changed the architecture, first in {odd[0]}"
-    shapes = {name: value.shape for name, value in model.state_dict().items()}
-    expected = {name: value.shape for name, value in original.items()}
-    if shapes != expected:
-        odd = sorted(name for name, _ in shapes.items() ^ expected.items())
-        return f"its state dict differs from the original's, first in {odd[0]}"
-    for name, part in model.named_modules():
-        if any(hooks for key, hooks in vars(part).items() if key.endswith("_hooks")):
-            return f"it left a hook on {name or 'the model'}"
-        if "forward" in vars(part):
-            return f"it replaced forward of {name or 'the model'}"
-    return ""
+    def _rows(self, rows: Tensor) -> Data:
+        return self.material.train.select(rows).to(self.device)
 
 
 def train_by(recipe: Recipe, model: nn.Module, data: Data, generator: torch.Generator) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 from collections import defaultdict
@@ -13,7 +14,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from harness.plan import MODEL, Plan
-from harness.worker import BROKEN, DONE, FAILED, STARTED, Event
+from harness.worker import BROKEN, CHANGED, DONE, FAILED, RUNNING, STARTED, WAITING, Event
+
+SLOW = 10
+"""Times its method's median: a step that takes longer is told once."""
+
+SLOW_SECONDS = 5.0
+"""A step below is never told: what else the machine does may slow it down so much."""
+
+SAYINGS = {
+    BROKEN: "thrown away and made anew: {event.text}",
+    CHANGED: "changed: {event.reason}",
+    FAILED: "failed: {event.reason}",
+    WAITING: "another command is at it; waiting for that",
+}
 
 
 class Progress:
@@ -25,6 +39,7 @@ class Progress:
         self._seconds: dict[str, list[float]] = defaultdict(list)
         self._running: dict[tuple[str, str], str] = {}
         self._left: list[str] = []
+        self._slow: set[tuple[str, str]] = set()
         self._bar: Bar | None = None
 
     @contextmanager
@@ -36,7 +51,8 @@ class Progress:
             yield
             return
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-        with Bar(*columns, console=console, transient=True) as self._bar:
+        # every event draws it: a thread that did so could hold a lock in the moment of a fork
+        with Bar(*columns, console=console, transient=True, auto_refresh=False) as self._bar:
             self._task = self._bar.add_task("", total=len(self._left))
             yield
         self._bar = None
@@ -53,11 +69,22 @@ class Progress:
                 self._left.remove(row.method)
             if event.what == DONE:
                 self._seconds[row.method].append(event.seconds)
-        if event.what == BROKEN:
-            self._say(f"unlearn: {row}: thrown away and made anew: {event.text}")
-        elif event.what == FAILED:
-            self._say(f"unlearn: {row}: failed: {event.text.strip().splitlines()[-1]}")
+        if event.what == RUNNING:
+            self._look_at(event, row.method)
+        elif event.what in SAYINGS:
+            self._say(f"unlearn: {row}: {SAYINGS[event.what].format(event=event)}")
         self._draw()
+
+    def _look_at(self, event: Event, method: str) -> None:
+        """Tells once of a step that takes much longer than others of its method."""
+        seen = self._seconds[method]
+        usual = statistics.median(seen) if seen else math.inf
+        if event.seconds > max(SLOW * usual, SLOW_SECONDS) and event.at not in self._slow:
+            self._slow.add(event.at)
+            self._say(
+                f"unlearn: {self._rows[event.at]}: has taken {event.seconds:.0f} s so far; half of "
+                f"its method's runs took at most {usual:.1f} s; --step-timeout would end it"
+            )
 
     def _say(self, text: str) -> None:
         if self._bar is not None:
@@ -74,6 +101,7 @@ class Progress:
             self._task,
             completed=total - len(self._left),
             description=f"{self._time_left()} {names}",
+            refresh=True,
         )
 
     def _time_left(self) -> str:

@@ -27,7 +27,7 @@ from harness.tuned import FOLDER, Tuning, Unread, read
 
 @dataclass(frozen=True)
 class Request:
-    """The words of ``unlearn run``; plain values only, so that they travel to other processes."""
+    """The words of ``unlearn run``, as plain values."""
 
     methods: tuple[str, ...] = ()
     """Empty: those of the suite, or all."""
@@ -47,7 +47,6 @@ class Request:
     device: str = "cpu"
     store: str = "runs"
     data: str = "data"
-    threads: int = 1
 
 
 DEFAULT_SUITE = "digits"

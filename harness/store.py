@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ class CorruptionError(Exception):
 class StoreError(UserError):
     """The store cannot be written to, for example because the disk is full: the run stops."""
 
+    size = 0
+    """Bytes of the result that could not be written, as far as they are known."""
+
 
 @dataclass(frozen=True, eq=False)
 class Entry:
@@ -48,6 +51,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()  # a plugin may change the working directory
+        self._held: set[Path] = set()
         if root.exists() and not root.is_dir():
             raise UserError(
                 f"--store {root} is a file; expected a folder, or a path to make one at"
@@ -101,8 +105,9 @@ class Store:
         try:
             with self._writing():
                 self._put(draft, self._folder(kind, key), text, tensors)
-        except StoreError:
+        except StoreError as error:
             shutil.rmtree(draft, ignore_errors=True)  # it may be what filled the disk
+            error.size = len(text) + sum(each.nbytes for each in (tensors or {}).values())
             raise
 
     def _put(
@@ -135,17 +140,46 @@ class Store:
     def lock(self, kind: str, key: str) -> Iterator[bool]:
         """Whether this process now holds the step; it does not wait for another."""
         self.open()
-        held = FileLock(self.root / "locks" / f"{kind}-{key}.lock")
+        path = self.root / "locks" / f"{kind}-{key}.lock"
+        held = FileLock(path)
         try:
             with self._writing():
                 held.acquire(timeout=0)
         except Timeout:
             yield False
             return
+        self._held.add(path)
         try:
             yield True
         finally:
+            self._held.discard(path)
             held.release()
+
+    def let_go(self) -> None:
+        """In a forked process: closes the locks that its parent holds, which stay the parent's.
+
+        Else a process that outlives its parent would keep them.
+        """
+        held = [path.stat() for path in self._held]
+        for descriptor in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+            with suppress(OSError):
+                here = os.fstat(descriptor)
+                if any(os.path.samestat(here, lock) for lock in held):
+                    os.close(descriptor)
+
+    def try_room(self, size: int) -> None:
+        """Writes as many bytes and removes them; raises StoreError where that is impossible."""
+        draft = self.root / "drafts" / f"room-{os.getpid()}"
+        try:
+            with self._writing():
+                draft.parent.mkdir(parents=True, exist_ok=True)
+                with draft.open("wb") as file:
+                    for start in range(0, size, 1 << 20):
+                        file.write(bytes(min(1 << 20, size - start)))
+                    file.flush()
+                    os.fsync(file.fileno())
+        finally:
+            draft.unlink(missing_ok=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from harness.commission import MethodError, difference
 from harness.data import Data
 from harness.errors import UserError
 from harness.forgetting import ClassFraction, ForgetRule, RandomFraction, WholeClass, percent
-from harness.models import Material, MethodError, Workshop
+from harness.models import Material, Workshop
 from harness.passes import forward_flops
 from harness.provenance import Provenance, tensors_of
 from harness.records import canonical
@@ -104,15 +105,15 @@ class _Base(NamedTuple):
     def of(cls, backbone: str, device: torch.device) -> _Base:
         scenario = Scenario("contract", "contract", backbone, Recipe(2, 0.05, 16), RULES[0])
         none = Data.of(torch.zeros(0, *SHAPE, dtype=torch.uint8), torch.zeros(0).long())
-        material = Material(none.to(device), none.to(device), "contract", CLASSES, (0.4,), (0.3,))
-        workshop = Workshop(scenario, material, Catalog())
-        model = workshop.untrained(0, "original")
+        material = Material(none, none, "contract", CLASSES, (0.4,), (0.3,))
+        workshop = Workshop(scenario, material, Catalog(), device)
+        model = workshop.network.fresh(0, "original")
         unit = forward_flops(model, torch.zeros(1, *SHAPE, device=device))
         return cls(workshop, model.state_dict(), unit)
 
     def world(self, scenario: Scenario, same: Tensor | None) -> Workshop:
         """The workshop with data; where rows are given, all but these train rows are others."""
-        train, test = (data.to(self.workshop.material.train.device) for data in _images(same))
+        train, test = _images(same)
         material = dataclasses.replace(self.workshop.material, train=train, test=test)
         workshop = dataclasses.replace(self.workshop, scenario=scenario, material=material)
         vars(workshop)["design"] = self.workshop.design  # or each would find it out by a trial
@@ -209,9 +210,15 @@ def _unlearned(
 
     spy = dataclasses.replace(method, unlearn=watched)
     try:
-        weights, cost = world.unlearned(spy, method.config, base.weights, rows, seed=1)
+        commission = world.commission(
+            spy, method.config, base.weights, rows=rows, probe=rows.forget, seed=1
+        )
+        product = commission.carry_out()
     except MethodError as error:
         raise AssertionError(f"{where}: {error}") from error
+    weights, cost = product.weights, product.cost
+    change = product.changed or difference(product.probe, world.probed(weights, rows.forget))
+    assert not change, f"{where}: {change}"
     assert canonical(method.config) == defaults, f"{where}: it changed its default config"
     assert not watch.stranger, (
         f"{where}: it used a tensor that is not of its task: {watch.stranger}; expected its model, "

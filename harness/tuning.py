@@ -17,6 +17,7 @@ from harness.models import Material
 from harness.passes import OverBudgetError
 from harness.plan import Entrant, Plan, build_of, make_plan
 from harness.records import DIVERGED, identity
+from harness.scheduler import Means, work
 from harness.seeds import derive
 from harness.sources import method_hash
 from harness.specs import RETRAIN, Catalog, Method, Replicate, Scenario
@@ -26,7 +27,7 @@ from harness.store import Store, StoreError
 from harness.studies import distributions, opened, sampler
 from harness.table import BUDGET, SLACK, Standing
 from harness.tuned import Trial, Tuning, problem_of
-from harness.worker import FAILED, Event, work
+from harness.worker import FAILED, Event
 
 FIRST_SEED = 2 * 10**9
 """No run of a page can have it: ``--seed`` ends before."""
@@ -87,6 +88,8 @@ class Ground:
     catalog: Catalog
     stands_for: str
     """What ``tuned.problem_of`` gives for the scenario that is tuned for."""
+    means: Means
+    """What the steps of one trial may take, a method's passes among it."""
 
     @classmethod
     def prepare(
@@ -98,8 +101,9 @@ class Ground:
         data: Path,
         device: torch.device,
         replicates: int,
+        means: Means,
     ) -> Ground:
-        """Trains the originals and retrained models that the store lacks.
+        """Trains the originals and retrained models that the store lacks, by these means.
 
         Raises UserError for a scenario that reserves no part of the test set for tuning.
         """
@@ -124,13 +128,15 @@ class Ground:
         problem = tuning_scenario(scenario, material)
         stands_for = problem_of(scenario, material.fingerprint, build_of(scenario, catalog))
         replicated = tuple(Replicate(seed, seed) for seed in seeds)
-        ground = cls(bench, problem, replicated, own, stands_for)
+        ground = cls(bench, problem, replicated, own, stands_for, means)
+        bench.try_backbones([problem], apart=means.workers > 0)
         plan = ground.plan([])
         ground.do(plan)
         retrained = [each for each in ground.standings(plan) if each.method == RETRAIN]
         assert retrained[0].passes is not None  # a reference that fails ends the command
-        bench.most_passes = BUDGET * SLACK * retrained[0].passes.mean
-        return ground
+        most = BUDGET * SLACK * retrained[0].passes.mean
+        alone = min(means.workers, 1)  # a method's trials come one after the other
+        return replace(ground, means=replace(means, workers=alone, most_passes=most))
 
     def plan(self, entrants: Iterable[Entrant]) -> Plan:
         """The steps of these entrants on the tuning problem."""
@@ -143,7 +149,12 @@ class Ground:
     def do(self, plan: Plan) -> list[Event]:
         """Does what is missing of a plan; gives the failures."""
         failures: list[Event] = []
-        work(plan, self.bench, lambda e: failures.append(e) if e.what == FAILED else None, set())
+
+        def note(event: Event) -> None:
+            if event.what == FAILED:
+                failures.append(event)
+
+        work(plan, self.bench, note, self.means)
         return failures
 
     def standings(self, plan: Plan) -> tuple[Standing, ...]:
@@ -157,14 +168,13 @@ class Ground:
         plan = self.plan([Entrant(method, config)])
         failures = self.do(plan)
         if failures:
-            last = failures[0].text.strip().splitlines()[-1]
-            over = OverBudgetError.__name__ in last
-            spent = self.bench.most_passes * len(self.replicates) if over else 0.0
-            return Trial(settings, None, spent, "over the budget" if over else last)
+            over = failures[0].cause == OverBudgetError.__name__
+            spent = self.means.most_passes * len(self.replicates) if over else 0.0
+            return Trial(settings, None, spent, "over the budget" if over else failures[0].reason)
         row = next(s for s in self.standings(plan) if s.method == method.name)
         assert row.passes is not None  # none of its runs failed
         passes = row.passes.mean * row.passes.n
-        if row.passes.mean > self.bench.most_passes:
+        if row.passes.mean > self.means.most_passes:
             return Trial(settings, None, passes, "over the budget")
         if row.gap is None:
             return Trial(settings, None, passes, DIVERGED if row.diverged else "not measured")

@@ -160,7 +160,10 @@ def test_a_plugin_put_back_to_what_it_was_shows_its_old_runs_without_training(
     ("body", "message"),
     [
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
-        ("return None", "MethodError: it returned None; expected the unlearned model"),
+        (
+            "return None",
+            "MethodError: it returned None; expected the unlearned model, an nn.Module",
+        ),
     ],
 )
 def test_a_method_that_fails_is_told_and_the_other_rows_go_on(unlearn, work, body, message):
@@ -172,8 +175,10 @@ def test_a_method_that_fails_is_told_and_the_other_rows_go_on(unlearn, work, bod
     assert message in err
     unlearn("leaderboard")
     page = (work / "leaderboards" / "tiny.md").read_text()
+    failures = [json.loads(path.read_text()) for path in work.glob("runs/failures/*/facts.json")]
     assert "| finetune" in page
-    assert "| mine" not in page
+    assert "| mine" in page
+    assert [each["line"]["reason"] for each in failures] == [message] * 2
 
 
 @pytest.mark.parametrize(
@@ -585,10 +590,12 @@ def test_a_failure_is_kept_with_its_reason_until_the_run_succeeds(unlearn, work)
 def _model_facts(bench, step):
     """The original's weights as those of an unlearned model."""
     original = bench.store.read(*step.needs[0])
+    weights = {name: value for name, value in original.tensors.items() if name != ".probe"}
+    logits = bench.workshop(step.row.scenario).probed(weights, bench._probe(step.row))
     return (
         step.key,
         {**original.facts, "original": original.facts["digest"]},
-        original.tensors,
+        {**weights, ".probe": logits},
     )
 
 

@@ -20,6 +20,7 @@ from harness import Choice, Data, Dataset, Method, Span, UserError, train
 from harness.bench import Bench
 from harness.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.plugins import load_catalog
+from harness.scheduler import Means
 from harness.specs import Replicate
 from harness.splits import split, tuning_rows
 from harness.store import Store
@@ -61,6 +62,7 @@ def prepare(catalog, store, replicates=1):
         data=Path("data"),
         device=torch.device("cpu"),
         replicates=replicates,
+        means=Means(),
     )
 
 
@@ -80,10 +82,10 @@ def test_a_trial_over_the_budget_has_no_gap_and_costs_no_more_than_the_budget(ca
     within = ground.judge(METHOD, Config(epochs=0), {"epochs": 0})
 
     assert (over.gap, over.note) == (None, "over the budget")  # 2 of 2 epochs are all of them
-    assert over.passes == pytest.approx(ground.bench.most_passes)
+    assert over.passes == pytest.approx(ground.means.most_passes)
     assert within.gap is not None
     retrained = next(s for s in ground.standings(ground.plan([])) if s.method == "retrain")
-    assert ground.bench.most_passes == pytest.approx(BUDGET * retrained.passes.mean, rel=0.01)
+    assert ground.means.most_passes == pytest.approx(BUDGET * retrained.passes.mean, rel=0.01)
 
 
 def test_an_interrupted_tuning_ends_as_an_uninterrupted_one(catalog, tmp_path):

@@ -19,7 +19,6 @@ from harness.lines import MALFORMED, run_of, scenario_of
 from harness.plan import LOGITS, RUN, Plan, Row, Step, measurement_step
 from harness.progress import Progress
 from harness.records import Run
-from harness.request import Request
 from harness.runner import run
 from harness.specs import Catalog, Replicate
 from harness.staleness import missing
@@ -31,6 +30,14 @@ NAME, HELP = "measure", "measure the protocols that finished runs lack, without 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
+    parser.add_argument(
+        "--workers",
+        type=options.whole(0, 256),
+        default=None,
+        metavar="N",
+        help="processes (default: one a core; 0: work in this one)",
+    )
+    options.add_step_timeout(parser)
     options.add_device(parser)
     options.add_store(parser)
     options.add_plugins(parser)
@@ -40,6 +47,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Measures; 1 where a protocol failed."""
     catalog = options.catalog(arguments.plugins)
     device = options.device(arguments.device)
+    means = options.means(arguments, options.workers(arguments))
     data = options.folder("--data", arguments.data)
     store = Store(Path(arguments.store))
     if not store.root.is_dir():
@@ -51,7 +59,7 @@ def execute(arguments: argparse.Namespace) -> int:
     plan = Plan(tuple(_steps(lines, bench, catalog)), {})
     progress = Progress(plan, workers=1)
     todo = missing(plan, bench, progress.report)
-    outcome = run(todo, bench, Request(), 0, progress.report)
+    outcome = run(todo, bench, means, progress.report)
     there = len(plan.steps) - len(todo.steps) - todo.unread
     print(f"measured {outcome.done.total()} of {len(plan.steps)}; {there} there")
     return conclude(outcome) or tell_unread(todo)

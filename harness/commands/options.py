@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import stat
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 import torch
 
 from harness.errors import UserError
+from harness.family import Family
 from harness.plugins import load_catalog
+from harness.scheduler import Means
 from harness.specs import Catalog
 from harness.terminal import one_line
 
@@ -65,6 +68,27 @@ def add_out(parser: argparse.ArgumentParser, purpose: str) -> None:
     )
 
 
+def add_step_timeout(parser: argparse.ArgumentParser) -> None:
+    """``--step-timeout``."""
+    parser.add_argument(
+        "--step-timeout",
+        type=_seconds,
+        default=math.inf,
+        metavar="SECONDS",
+        help="end a step that takes longer: its row has failed (default: no limit)",
+    )
+
+
+def means(arguments: argparse.Namespace, count: int) -> Means:
+    """What the steps may take, ``count`` at once; raises UserError where options contradict."""
+    if count == 0 and arguments.step_timeout < math.inf:
+        raise UserError(
+            "--step-timeout needs processes that it can end, and --workers 0 has none; give one of "
+            "them"
+        )
+    return Means(count, threads(count), arguments.step_timeout)
+
+
 def workers(arguments: argparse.Namespace) -> int:
     """What ``--workers`` says; else one process a core on the CPU, and one on a GPU."""
     if arguments.workers is not None:
@@ -75,21 +99,36 @@ def workers(arguments: argparse.Namespace) -> int:
 def device(name: str) -> str:
     """The device's full name; raises UserError where this machine lacks it."""
     if not name:
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if _gpus() else "cpu"
     try:
         wanted = torch.device(name)
     except RuntimeError:
         raise UserError(f"--device {name!r}: expected cpu, cuda or cuda:N") from None
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
+    if wanted.type == "cuda" and (wanted.index or 0) >= (count := _gpus()):
         raise UserError(f"--device {name}: this machine has {count} CUDA devices; try --device cpu")
     if wanted.type not in ("cpu", "cuda") or (wanted.type == "cpu" and wanted.index):
         raise UserError(f"--device {name}: only cpu and cuda are supported")
     return name
 
 
+def _gpus() -> int:
+    """How many this machine has; asked elsewhere, for the answer may tie CUDA to the process.
+
+    A process that is forked from one that has used CUDA cannot use it any more.
+    """
+    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        return 0
+    with Family() as family:
+        return int(family.ask(torch.cuda.device_count).said or 0)
+
+
 def catalog(plugins: list[str]) -> Catalog:
-    """The catalog; a plugin that was left out is reported on standard error."""
+    """The catalog; a plugin that was left out is reported on standard error.
+
+    Plugins may compute when they are imported, so torch gets one thread before: a process that is
+    forked from one with OpenMP threads can hang.
+    """
+    torch.set_num_threads(1)
     loaded = load_catalog(plugins)
     for plugin, reason in loaded.failures.items():
         print(f"unlearn: plugin {plugin} is left out: {one_line(reason)}", file=sys.stderr)
@@ -125,6 +164,16 @@ def whole(least: int, most: int) -> type[int]:
         return value
 
     return convert  # type: ignore[return-value]
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0; got {text!r}")
+    return value
 
 
 def threads(processes: int) -> int:

@@ -17,6 +17,7 @@ from harness.progress import Progress
 from harness.records import Undefined, identity
 from harness.request import Request, wanted_scenarios
 from harness.runner import Outcome, run
+from harness.scheduler import Means
 from harness.specs import Catalog
 from harness.staleness import missing
 from harness.store import Store
@@ -60,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes (default: one a core on the CPU, one on a GPU; 0: work in this one)",
     )
+    options.add_step_timeout(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be run")
     options.add_out(
         parser,
@@ -74,15 +76,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the plan; 1 where a method or a process failed."""
     catalog = options.catalog(arguments.plugins)
-    workers = options.workers(arguments)
-    request = _request(arguments, workers)
+    means = options.means(arguments, options.workers(arguments))
+    request = _request(arguments)
     bench, plan = prepare(request, catalog)
     _require_rows(arguments.again, plan)
-    progress = Progress(plan, max(1, workers))
+    progress = Progress(plan, max(1, means.workers))
     todo = missing(plan, bench, progress.report, again=arguments.again, dry=arguments.dry_run)
     if not arguments.dry_run:
         bench.store.open()
-    _try_backbones(request, catalog, bench, todo)
+    _try_backbones(request, catalog, bench, todo, means)
     for found in bench.notes():
         print(found)
     for note in notes(plan, catalog, request.tuned):
@@ -95,12 +97,12 @@ def execute(arguments: argparse.Namespace) -> int:
         print(_counts("would do", Counter(step.kind for step in todo.steps), todo, plan))
         return tell_unread(todo)
     with progress.showing(todo):
-        outcome = run(todo, bench, request, workers, progress.report)
+        outcome = run(todo, bench, means, progress.report)
     print(_counts("did", outcome.done, todo, plan))
     return conclude(outcome) or tell_unread(todo)
 
 
-def _request(arguments: argparse.Namespace, workers: int) -> Request:
+def _request(arguments: argparse.Namespace) -> Request:
     return Request(
         methods=tuple(arguments.methods),
         suite=arguments.suite,
@@ -115,7 +117,6 @@ def _request(arguments: argparse.Namespace, workers: int) -> Request:
         device=options.device(arguments.device),
         store=arguments.store,
         data=str(options.folder("--data", arguments.data)),
-        threads=options.threads(workers),
     )
 
 
@@ -134,14 +135,15 @@ def _note(line: Undefined, store: Store) -> None:
             store.write(UNDEFINED, key, {"line": dataclasses.asdict(line)}, None)
 
 
-def _try_backbones(request: Request, catalog: Catalog, bench: Bench, todo: Plan) -> None:
+def _try_backbones(
+    request: Request, catalog: Catalog, bench: Bench, todo: Plan, means: Means
+) -> None:
     """Tries every network: one that cannot work stops the command, what was changed is told."""
     names = {step.row.scenario.name for step in todo.steps if step.kind == MODEL}
-    for scenario, _ in wanted_scenarios(request, catalog):
-        if scenario.name in names:
-            change = bench.workshop(scenario).design.change
-            if change:
-                print(f"changed: {scenario.backbone} in {scenario.name}: {change}")
+    wanted = [each for each, _ in wanted_scenarios(request, catalog) if each.name in names]
+    for scenario, change in bench.try_backbones(wanted, apart=means.workers > 0):
+        if change:
+            print(f"changed: {scenario.backbone} in {scenario.name}: {change}")
 
 
 def _counts(verb: str, steps: Counter[str], todo: Plan, plan: Plan) -> str:
@@ -165,13 +167,6 @@ def conclude(outcome: Outcome) -> int:
     """Prints what failed; the exit status, which is 0 only where every result is there."""
     for (name, _), event in outcome.failures.items():
         print(f"unlearn: {name} failed:\n{event.text.rstrip()}", file=sys.stderr)
-    if outcome.deaths:
-        codes = ", ".join(map(str, outcome.deaths))
-        print(
-            f"unlearn: {len(outcome.deaths)} processes died (status {codes}; -9: out of memory, or "
-            f"killed); the same command goes on where they were",
-            file=sys.stderr,
-        )
     if any(event.mistake for event in outcome.failures.values()):
         return 2
     if outcome.left and not outcome.failures:

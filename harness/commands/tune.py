@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
-import signal
+import math
 import sys
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from harness.commands import options
-from harness.plugins import load_catalog
+from harness.errors import UserError
+from harness.family import Child, Family
 from harness.request import Request, wanted_methods, wanted_scenarios
 from harness.specs import Catalog, Method
-from harness.tuned import FOLDER, Tuning, Unread, read, write
+from harness.tuned import FOLDER, Tuning, Unread, read, tuning_of, write
 from harness.tuning import Ground, tune
+
+ROOM = 1 << 26
+"""Bytes for what a process says of ten thousand trials."""
 
 NAME, HELP = "tune", "choose settings by trials on models and images that no page reports"
 
@@ -43,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=options.whole(1, 256), default=None, metavar="N", help="processes"
     )
+    options.add_step_timeout(parser)
     options.add_out(
         parser, "in whose tuned/ the settings are written, where `unlearn run` reads them"
     )
@@ -61,15 +64,22 @@ def execute(arguments: argparse.Namespace) -> int:
     methods = [each.name for each in _searchable(request, catalog)]
     if not methods:
         return 0
-    count = min(options.workers(arguments), len(methods))
-    request = replace(request, threads=options.threads(count))
-    _prepare(request, catalog, arguments.replicates)  # also tells what is wrong, in one line
+    means = options.means(arguments, min(options.workers(arguments), len(methods)))
+    ground = Ground.prepare(  # it also tells what is wrong, in one line
+        scenario,
+        catalog,
+        store=Path(request.store),
+        data=Path(request.data),
+        device=torch.device(request.device),
+        replicates=arguments.replicates,
+        means=means,
+    )
     failed = False
-    for name, tuning in _tuned(methods, request, arguments, count):
-        best = tuning.best
-        if best is None:
+    for name, tuning in _tuned(methods, ground, arguments.trials, means.workers):
+        best = tuning.best if isinstance(tuning, Tuning) else None
+        if best is None or not isinstance(tuning, Tuning):
             failed = True
-            print(f"unlearn: {name}: no trial succeeded: {tuning.trials[-1].note}", file=sys.stderr)
+            print(f"unlearn: {name}: {_why(tuning)}", file=sys.stderr)
             continue
         write(folder, scenario.name, {name: tuning})
         settings = ", ".join(
@@ -114,59 +124,38 @@ def _searchable(request: Request, catalog: Catalog) -> Iterator[Method]:
             yield method
 
 
-def _prepare(request: Request, catalog: Catalog, replicates: int) -> Ground:
-    device = torch.device(request.device)
-    if device.type == "cpu":
-        torch.set_num_threads(request.threads)
-    return Ground.prepare(
-        wanted_scenarios(request, catalog)[0][0],
-        catalog,
-        store=Path(request.store),
-        data=Path(request.data),
-        device=device,
-        replicates=replicates,
-    )
+def _why(tuning: Tuning | str) -> str:
+    if isinstance(tuning, str):
+        return tuning
+    return f"no trial succeeded: {tuning.trials[-1].note}"
 
 
 def _tuned(
-    methods: list[str], request: Request, arguments: argparse.Namespace, count: int
-) -> Iterator[tuple[str, Tuning]]:
-    """Each method's tuning, as soon as it is done."""
-    apart = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=apart, initializer=_serve)
+    methods: list[str], ground: Ground, trials: int, count: int
+) -> Iterator[tuple[str, Tuning | str]]:
+    """Each method's tuning, as soon as it is done; or how its process died.
+
+    Raises UserError where the command cannot go on.
+    """
+    waiting, names = [*reversed(methods)], dict[Child, str]()
+    with Family() as family:
+        while waiting or names:
+            while waiting and len(names) < count:
+                name = waiting.pop()
+                names[family.fork(partial(_tune, name, ground, trials), room=ROOM)] = name
+            for ending in family.wait(math.inf):
+                name, said = names.pop(ending.child), ending.said
+                if said is not None and "mistake" in said:
+                    raise UserError(said["mistake"])
+                yield name, ending.epitaph if said is None else tuning_of(said)
+
+
+def _tune(name: str, ground: Ground, trials: int) -> dict[str, Any]:
+    """One method, in a process of its own, which forks another for every step."""
     try:
-        futures = {
-            pool.submit(_tune, name, request, arguments.trials, arguments.replicates): name
-            for name in methods
-        }
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BaseException:
-        for process in (pool._processes or {}).values():
-            process.terminate()  # what is done is stored
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _serve() -> None:
-    """The parent decides what Ctrl-C means, and where it is gone, this process goes too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_outlive_nobody, daemon=True).start()
-
-
-def _outlive_nobody() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _tune(name: str, request: Request, trials: int, replicates: int) -> Tuning:
-    """One method, in a process of its own."""
-    catalog = load_catalog(request.plugins)
-    ground = _prepare(request, catalog, replicates)
-    return tune(catalog.methods[name], ground, trials, say=_say)
+        return asdict(tune(ground.catalog.methods[name], ground, trials, say=_say))
+    except UserError as error:
+        return {"mistake": str(error)}
 
 
 def _say(text: str) -> None:
