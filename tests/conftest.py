@@ -13,6 +13,8 @@ from harness.cli import main
 
 TESTS = Path(__file__).parent
 
+torch.set_num_threads(1)  # a process that is forked from one with OpenMP threads can hang
+
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):

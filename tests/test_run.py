@@ -469,7 +469,7 @@ def test_runs_of_an_edited_backbone_and_of_an_earlier_harness_share_no_table(
     unlearn("leaderboard")
     edited = (work / "leaderboards" / "tiny.md").read_text()
     monkeypatch.setattr("harness.plan.CODE", 10**6)
-    monkeypatch.setattr("harness.bench.CODE", 10**6)
+    monkeypatch.setattr("harness.recording.CODE", 10**6)
     unlearn("run", "finetune", "--scenario", "tiny", "--replicates", "1")
     unlearn("leaderboard")
     raised = (work / "leaderboards" / "tiny.md").read_text()
