@@ -90,7 +90,8 @@ LITTERING = {
     "interrupts": "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
     "json": "json.dumps = lambda *_, **__: '{}'",
     "paths": "sys.path.clear()",
-    "labels": "[t.zero_() for t in gc.get_objects() if type(t) is torch.Tensor and t.dtype == torch.long]",
+    "labels": "[t.zero_() for t in gc.get_objects() "
+    "if type(t) is torch.Tensor and t.dtype == torch.long]",
 }
 """What a method does to its process before it fails."""
 
