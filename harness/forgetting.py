@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -136,3 +136,9 @@ class GivenRows:
 
 ForgetRule = RandomFraction | WholeClass | ClassFraction | GivenRows
 RULES: tuple[type[ForgetRule], ...] = (RandomFraction, WholeClass, ClassFraction, GivenRows)
+
+
+def class_name(rule: ForgetRule, classes: Sequence[str]) -> str:
+    """The name of the class that a rule is about; empty where it is about none, or one unnamed."""
+    label = rule.label if isinstance(rule, WholeClass | ClassFraction) else len(classes)
+    return classes[label] if label < len(classes) else ""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.evidence import Protocol
-from harness.forgetting import ClassFraction, ForgetRule, WholeClass
+from harness.forgetting import class_name
 from harness.records import identity, plain
 from harness.sources import Source, method_source, source_of
 from harness.specs import ORIGINAL, RETRAIN, RETRAIN_DRAWS, Catalog, Method, Replicate, Scenario
@@ -267,12 +267,6 @@ class _Problem:
 def run_id_of(row: Row) -> str:
     """The name of the run that a row is."""
     return _Problem(row.scenario, row.fingerprint, row.build).run_id(row)
-
-
-def class_name(rule: ForgetRule, classes: Sequence[str]) -> str:
-    """The name of the class that a rule is about; empty where it is about none, or one unnamed."""
-    label = rule.label if isinstance(rule, WholeClass | ClassFraction) else len(classes)
-    return classes[label] if label < len(classes) else ""
 
 
 def logits_of(model: str) -> tuple[str, str]:
