@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ from harness.store import Store, digest
 
 class ProtocolError(Exception):
     """What a protocol returned is not what it declared."""
+
+
+class EditedError(UserError):
+    """A model was made by other code than its name says: nothing is kept of it."""
 
 
 LOGITS_OF_PROBE = ".probe"
@@ -80,15 +84,22 @@ class Bench:
             found.append((scenario, workshop.choose(choice).change))
         return found
 
-    def do(self, step: Step, *, most_passes: float = math.inf) -> str:
+    def do(
+        self,
+        step: Step,
+        *,
+        most_passes: float = math.inf,
+        edited: Callable[[], str] = lambda: "",
+    ) -> str:
         """Computes the step and puts its result into the store; call it under the step's lock.
 
-        Gives what is to be told of a model that its weights do not tell, if anything is. Raises
-        CorruptionError where a result that it builds on is broken, or was made of other numbers
-        than its neighbours, and OverBudgetError where a method takes more passes than granted.
+        ``edited`` names a module of the model's source that it found edited. Gives what is to be
+        told of a model that its weights do not tell, if anything is. Raises CorruptionError where a
+        result that it builds on is broken, or was made of other numbers than its neighbours,
+        OverBudgetError where a method takes more passes than granted, and EditedError.
         """
         if step.kind == MODEL:
-            return self._make(step, most_passes)
+            return self._make(step, most_passes, edited)
         if step.kind == LOGITS:
             return self._predict(step)
         if step.kind == RUN:
@@ -97,12 +108,14 @@ class Bench:
             self._measure(step)
         return ""
 
-    def _make(self, step: Step, most_passes: float) -> str:
+    def _make(self, step: Step, most_passes: float, edited: Callable[[], str]) -> str:
         where = circumstances(self._device, isolated=self.isolated)
         if step.row.method in REFERENCES:
             product, behind = self._reference(step.row), ""
         else:
             product, behind = self._unlearned(step, most_passes)
+        if module := edited():
+            raise EditedError(f"{module} was edited while it ran; the same command runs it again")
         facts = {
             "row": str(step.row),
             "changed": product.changed,

@@ -18,6 +18,7 @@ from harness.worker import (
     BROKEN,
     CHANGED,
     DONE,
+    EDITED,
     FAILED,
     RUNNING,
     STARTED,
@@ -82,6 +83,7 @@ class _Scheduler:
     def __init__(
         self, plan: Plan, bench: Bench, report: Report, means: Means, family: Family | None
     ) -> None:
+        self._plan = plan
         self._schedule = Schedule(plan)
         self._bench = bench
         self._report = report
@@ -127,10 +129,11 @@ class _Scheduler:
         with lock:
             self._report(Event(STARTED, *step.at))
             if self._family is None or step.kind == RUN:
-                self._conclude(step, attempt(step, self._bench, self._means.most_passes))
+                most = self._means.most_passes
+                self._conclude(step, attempt(step, self._bench, self._plan, most))
                 return
-            means = self._means
-            work = partial(attempt_apart, step, self._bench, means.most_passes, means.threads)
+            bench, plan, means = self._bench, self._plan, self._means
+            work = partial(attempt_apart, step, bench, plan, means.most_passes, means.threads)
             child = self._family.fork(work)
             self._shifts[child] = _Shift(step, child, lock.pop_all())
 
@@ -181,7 +184,8 @@ class _Scheduler:
     def _note(self, event: Event) -> None:
         if event.what == FAILED:
             self._schedule.give_up(event.at)
-            self._bench.record_failure(self._schedule.steps[event.at], event.reason)
+            if event.cause != EDITED:
+                self._bench.record_failure(self._schedule.steps[event.at], event.reason)
         elif event.what == BROKEN:
             self._schedule.renew(event.at)
         elif event.what == DONE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from harness.archive import KIND_OF_LINE, stored_lines
@@ -43,7 +44,7 @@ def missing(
     if not dry:
         for step in todo:
             bench.store.discard(*step.at)
-    return Plan(todo, plan.undefined, unread=len(survey.unread))
+    return replace(plan, steps=todo, unread=len(survey.unread))
 
 
 class _Survey:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from harness.bench import Bench
+from harness.bench import Bench, EditedError
 from harness.circumstances import commit
 from harness.errors import UserError
 from harness.lineage import broken
@@ -24,6 +24,9 @@ STARTED, DONE, FAILED, BROKEN = "started", "done", "failed", "broken"
 RUNNING, WAITING, CHANGED = "running", "waiting", "changed"
 UNWRITTEN, UNREADABLE = "unwritten", "unreadable"
 """How a step ended that its parent has to look into: the store may be at fault."""
+
+EDITED = EditedError.__name__
+"""The cause of a failure that says nothing of the method, and leaves no record."""
 
 LONGEST = 50_000
 """Characters of a failure's text that are told: the last ones."""
@@ -85,7 +88,7 @@ def prepare(request: Request, catalog: Catalog) -> tuple[Bench, Plan]:
     return bench, make_plan(problems, catalog, fingerprints, classes)
 
 
-def attempt(step: Step, bench: Bench, most_passes: float) -> Event:
+def attempt(step: Step, bench: Bench, plan: Plan, most_passes: float) -> Event:
     """Does the step, and tells how that ended.
 
     A plugin may raise anything, SystemExit too: that is the row's failure. In the command's own
@@ -93,14 +96,15 @@ def attempt(step: Step, bench: Bench, most_passes: float) -> Event:
     """
     start = time.perf_counter()
     try:
-        changed = bench.do(step, most_passes=most_passes)
+        changed = bench.do(step, most_passes=most_passes, edited=lambda: plan.edited(step.row))
     except CorruptionError as error:
         return Event(UNREADABLE, *step.at, text=_traceback(), reason=brief(error))
     except StoreError as error:
         return Event(UNWRITTEN, *step.at, text=str(error), reason=str(error), size=error.size)
     except UserError as error:
-        text = str(error) or repr(error)
-        return Event(FAILED, *step.at, text=text, reason=brief(error), mistake=True)
+        text, cause = str(error) or repr(error), EDITED if isinstance(error, EditedError) else ""
+        reason = brief(error)
+        return Event(FAILED, *step.at, text=text, reason=reason, cause=cause, mistake=True)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and not bench.isolated:
             raise
@@ -108,12 +112,14 @@ def attempt(step: Step, bench: Bench, most_passes: float) -> Event:
     return Event(DONE, *step.at, seconds=time.perf_counter() - start, text=changed)
 
 
-def attempt_apart(step: Step, bench: Bench, most_passes: float, threads: int) -> dict[str, Any]:
+def attempt_apart(
+    step: Step, bench: Bench, plan: Plan, most_passes: float, threads: int
+) -> dict[str, Any]:
     """Does the step in a process that was forked for it; the event's fields."""
     bench.store.let_go()
     bench.isolated = True
     torch.set_num_threads(threads)
-    return asdict(attempt(step, bench, most_passes))
+    return asdict(attempt(step, bench, plan, most_passes))
 
 
 def _failed(step: Step, error: BaseException) -> Event:

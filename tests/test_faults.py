@@ -196,7 +196,7 @@ def test_measure_leaves_out_the_runs_of_a_data_set_that_is_unknown(work, unlearn
 def test_a_full_disk_stops_the_run_in_one_line(work):
     command = (
         f"ulimit -f 1; exec {sys.executable} -m harness.cli run finetune --scenario tiny "
-        f"-p tiny_plugin.py --device cpu --workers 0"
+        f"-p tiny_plugin.py --device cpu --workers 0 --defaults"
     )
 
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
@@ -205,3 +205,31 @@ def test_a_full_disk_stops_the_run_in_one_line(work):
     assert done.stderr.startswith("unlearn: cannot write to --store")
     assert done.stderr.count("\n") == 1
     assert not [*(work / "runs" / "drafts").iterdir()]
+
+
+def test_a_neighbour_edited_before_it_is_imported_gives_no_result_and_no_record(work, unlearn):
+    late = "from late import RATE\n    assert RATE"
+    (work / "late.py").write_text("RATE = 1\n")
+    (work / "faulty.py").write_text(METHODS.format(body=late))
+    (work / "edits.py").write_text(
+        "from pathlib import Path\n"
+        + METHODS.format(body='Path("late.py").write_text("RATE = 2\\n")')
+        .replace("a-faulty", "0-editor")
+        .replace(', Method("sound", sound, Config())', "")
+    )
+    words = ("run", "0-editor", "a-faulty", "--scenario", "tiny", "--replicates", "1")
+    plugins = ("-p", "edits.py", "-p", "faulty.py")
+
+    first = unlearn(*words, *plugins)
+    (work / "edits.py").write_text((work / "edits.py").read_text().replace("= 2", "= 2 "))
+    second = unlearn(*words, *plugins)
+
+    assert first[0] == 2
+    assert "late was edited while it ran; the same command runs it again" in first[2]
+    assert second[0] == 0
+    lines = [
+        json.loads(path.read_text())["line"]
+        for path in work.glob("runs/*/*/facts.json")
+        if path.parts[-3] in ("runs", "failures")
+    ]
+    assert {line["status"] for line in lines if line["method"] == "a-faulty"} == {"finished"}
