@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from harness.store import Store, digest
 
-RUN = ("run", "finetune", "--scenario", "tiny", "--replicates", "1")
+RUN = ("run", "finetune", "--scenario", "tiny", "--replicates", "1", "--defaults")
 
 
 @pytest.fixture
