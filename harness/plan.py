@@ -19,9 +19,7 @@ CODE = 2
 """Raised when a change of the harness changes the numbers that it produces."""
 
 MODEL, LOGITS, RUN, MEASUREMENT = "models", "logits", "runs", "measurements"
-UNDEFINED = "undefined"
-FAILURE = "failures"
-"""What the store keeps beside the results of steps: methods that have no row, runs that failed."""
+UNDEFINED, FAILURE = "undefined", "failures"
 KINDS = (MODEL, LOGITS, RUN, MEASUREMENT)
 """The kinds of step, which are the folders of the store."""
 
@@ -91,8 +89,7 @@ class Plan:
     steps: tuple[Step, ...]
     undefined: Mapping[tuple[str, str], str]
     """(scenario, method) → why the method is not defined there."""
-    unread: int = 0
-    """Steps whose results a newer version of this program wrote: neither done nor to be done."""
+    unread: int = 0  # steps whose results a newer version of this program wrote
     sources: Mapping[str, Source] = field(default_factory=dict)
     """Hash → source, of all methods and plugins' backbones."""
 

@@ -465,19 +465,19 @@ def test_runs_of_an_edited_backbone_and_of_an_earlier_harness_share_no_table(
     plugin.write_text(plugin.read_text().replace("nn.Conv2d(channels, 8", "nn.Conv2d(channels, 9"))
     plugin.write_text(plugin.read_text().replace("BatchNorm2d(8)", "BatchNorm2d(9)"))
     plugin.write_text(plugin.read_text().replace("Linear(32", "Linear(36"))
-    unlearn("run", "--suite", "tiny-suite", "--replicates", "1")
+    unlearn("run", "--suite", "tiny-suite")
     unlearn("leaderboard")
     edited = (work / "leaderboards" / "tiny.md").read_text()
-    monkeypatch.setattr("harness.plan.CODE", 10**6)
-    monkeypatch.setattr("harness.recording.CODE", 10**6)
-    unlearn("run", "finetune", "--scenario", "tiny", "--replicates", "1")
+    for module in ("plan", "recording", "versions"):
+        monkeypatch.setattr(f"harness.{module}.CODE", 10**6)
+    unlearn("run", "finetune", "--scenario", "tiny")
     unlearn("leaderboard")
     raised = (work / "leaderboards" / "tiny.md").read_text()
 
-    assert "Runs: 6, with seeds 0." in edited
+    assert "Runs: 12, with seeds 0–1." in edited
     assert "Left out: 12 runs" in edited
-    assert "Runs: 5, with seeds 0." in raised
-    assert "Left out: 18 runs" in raised
+    assert "Runs: 10, with seeds 0–1." in raised
+    assert "Left out: 24 runs" in raised
 
 
 @pytest.mark.parametrize("out", [".", ""])
