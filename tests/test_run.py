@@ -60,7 +60,7 @@ def pages(folder):
 @pytest.fixture
 def finished(unlearn):
     """A finished run of the tiny suite."""
-    status, out, err = unlearn("run", "--suite", "tiny-suite")
+    status, out, err = unlearn("run", "--suite", "tiny-suite", "--defaults")
     assert (status, err) == (0, ""), err
     return out
 
