@@ -91,6 +91,7 @@ class _Scheduler:
         self._family = family
         self._shifts: dict[Child, _Shift] = {}
         self._waited: set[tuple[str, str]] = set()
+        self._renewed: set[tuple[str, str]] = set()
 
     def work(self) -> None:
         """Does all steps."""
@@ -171,7 +172,8 @@ class _Scheduler:
 
     def _conclude(self, step: Step, event: Event) -> None:
         if event.what == UNREADABLE:
-            mend(step, self._bench.store, self._note, self._schedule.steps, event)
+            once = self._schedule.steps.keys() - self._renewed  # what breaks again breaks for good
+            mend(step, self._bench.store, self._note, once, event)
             self._schedule.put_back(step)
         elif event.what == UNWRITTEN:
             self._bench.store.try_room(event.size)  # or the store is at fault, not the step
@@ -187,6 +189,7 @@ class _Scheduler:
             if event.cause != EDITED:
                 self._bench.record_failure(self._schedule.steps[event.at], event.reason)
         elif event.what == BROKEN:
+            self._renewed.add(event.at)
             self._schedule.renew(event.at)
         elif event.what == DONE:
             self._schedule.finish(event.at)

@@ -233,3 +233,17 @@ def test_a_neighbour_edited_before_it_is_imported_gives_no_result_and_no_record(
         if path.parts[-3] in ("runs", "failures")
     ]
     assert {line["status"] for line in lines if line["method"] == "a-faulty"} == {"finished"}
+
+
+def test_a_method_that_breaks_its_own_result_each_time_fails_and_the_others_go_on(work, capfd):
+    body = 'import json; json.dumps = lambda *a, **k: "{}"'
+    (work / "faulty.py").write_text(METHODS.format(body=body))
+    words = "run a-faulty sound --scenario tiny --device cpu --workers 1 --replicates 1"
+
+    status = main([*words.split(), "-p", "tiny_plugin.py", "-p", "faulty.py", "--defaults"])
+
+    err = capfd.readouterr().err
+    assert status == 1
+    assert err.count("a-faulty · tiny · seed 0: thrown away and made anew") == 1
+    assert "a-faulty · tiny · seed 0: failed" in err
+    assert "sound" not in err
