@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from harness.backbones import Normalised, design_backbone
+from harness.commission import difference
 from harness.data import Data
 from harness.errors import UserError
 from harness.forgetting import RandomFraction
@@ -51,6 +52,7 @@ def workshop(backbone, shape, stem="own", backbones=()):
         Scenario("s", "bars", backbone, Recipe(1, 0.02, 16), RandomFraction(0.25), stem=stem),
         Material(train, test, "bars", 4, (0.4,) * shape[0], (0.3,) * shape[0]),
         Catalog(backbones={known.name: known for known in backbones}),
+        torch.device("cpu"),
     )
 
 
@@ -70,12 +72,19 @@ def test_a_backbone_is_trained_and_unlearned(backbone, shape, stem):
     data, method = shop.material, load_catalog().methods["random-labels"]
     rows = split(shop.scenario, Replicate(0, 0), data.train.labels, data.test.labels)
 
-    fresh = shop.untrained(0, "original/weights").state_dict()
-    original, cost = shop.trained(torch.arange(32), 0, "original")
-    unlearned, _ = shop.unlearned(method, method.config, original, rows, 0)
+    probe = torch.arange(8)
+    fresh = shop.network.fresh(0, "original/weights")
+    trained = shop.trained(torch.arange(32), probe, 0, "original")
+    original, cost = trained.weights, trained.cost
+    commission = shop.commission(method, method.config, original, rows=rows, probe=probe, seed=0)
+    product = commission.carry_out()
+    unlearned = product.weights
     train, test = shop.outputs(unlearned)
 
-    learnt = [name for name, _ in shop.untrained(0, "x").named_parameters()]
+    assert (trained.changed, product.changed) == ("", "")
+    assert not difference(product.probe, shop.probed(unlearned, probe))
+    learnt = [name for name, _ in fresh.named_parameters()]
+    fresh = fresh.state_dict()
     assert all(original[name].isfinite().all() for name in learnt)
     assert sum(not torch.equal(original[name], fresh[name]) for name in learnt) > len(learnt) / 2
     assert any(not torch.equal(original[name], unlearned[name]) for name in learnt)
@@ -309,7 +318,7 @@ def speechless(**_):
 def test_a_plugins_backbone_takes_settings():
     shop = workshop("lin[width=9]", (3, 8, 8), backbones=[Backbone("lin", linear)])
 
-    weights, _ = shop.trained(torch.arange(32), 0, "original")
+    weights = shop.trained(torch.arange(32), torch.arange(8), 0, "original").weights
 
     assert weights["net.1.weight"].shape == (9, 192)
     assert weights["net.2.weight"].shape == (4, 9)
