@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import mmap
 import os
@@ -101,6 +102,7 @@ class Family:
             raise UserError("this system cannot fork processes; use --workers 0")
         self._undo.enter_context(_adopting())
         self._undo.enter_context(_orderly_ends())
+        self._undo.enter_context(_settled_objects())
         self._strangers = _offspring()
         return self
 
@@ -217,6 +219,21 @@ def _adopting() -> Iterator[None]:
         yield
     finally:
         prctl(PR_SET_CHILD_SUBREAPER, before.value)
+
+
+@contextlib.contextmanager
+def _settled_objects() -> Iterator[None]:
+    """No child's garbage collection looks at what is there already.
+
+    It would touch, and so copy, every object: 0.35 s of CPU a collection with torch loaded (EPYC,
+    Python 3.11, n = 20), of which 0.04 s, those of the fork itself, are left.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextlib.contextmanager
