@@ -57,7 +57,7 @@ def _untuned(
         parts.append(f"{names} in {scenario}")
     found = "no tuned settings in" if Path(tuned).is_dir() else "there is no folder"
     return (
-        f"{found} {tuned}: {'; '.join(parts)} run at their defaults; `unlearn tune` "
-        f"chooses some, --out names another folder (a checkout's leaderboards "
-        f"hold those of its pages), --defaults means these"
+        f"{found} {tuned}, so these run at their defaults: {'; '.join(parts)}. `unlearn tune` "
+        f"chooses settings, --out names another folder (a checkout's leaderboards hold those of "
+        f"its pages), --defaults asks for the defaults"
     )

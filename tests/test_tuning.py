@@ -359,7 +359,8 @@ def test_run_reads_where_tune_wrote_and_the_page_says_of_what(unlearn, work):
         "finetune runs with settings tuned for an earlier source and an unknown definition (tiny); "
         "`unlearn tune finetune` renews them"
     ) in err
-    assert f"no tuned settings in {Path('x') / 'tuned'}: random-labels in tiny run at" in err
+    folder = Path("x") / "tuned"
+    assert f"no tuned settings in {folder}, so these run at their defaults: random-labels" in err
 
 
 def test_methods_that_run_untuned_are_named_once(unlearn):
@@ -371,11 +372,12 @@ def test_methods_that_run_untuned_are_named_once(unlearn):
 
     assert err.count("\n") == 1
     assert (
-        "there is no folder leaderboards/tuned: finetune in tiny; finetune in tiny-long run at "
-        "their defaults"
+        "there is no folder leaderboards/tuned, so these run at their defaults: finetune in tiny; "
+        "finetune in tiny-long."
     ) in err
     assert quiet == ""
-    assert "methods with a search space in tiny run at their defaults" in every
+    assert "so these run at their defaults: all" in every
+    assert "methods with a search space in tiny" in every
 
 
 def test_the_verb_writes_the_file_that_run_uses_and_the_page_names(unlearn, work):
