@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import builtins
 import copy
+import dataclasses
+import functools
+import hashlib
+import itertools
 import json
 import math
 import operator
 import os
 import random
+import statistics
 import sys
 import types
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pluggy
 import torch
 from torch.nn import functional as F
 from torch.nn.modules import module as modules
@@ -23,7 +29,8 @@ from torch.optim import lr_scheduler, optimizer
 OURS = __name__.partition(".")[0]
 
 WATCHED: tuple[types.ModuleType, ...] = (
-    *(builtins, copy, json, math, os, random, np, np.random, np.linalg, torch, torch.autograd),
+    *(builtins, copy, dataclasses, functools, hashlib, itertools, json, math, os, pluggy, random),
+    *(statistics, np, np.random, np.linalg, torch, torch.autograd),
     *(torch.fft, torch.func, torch.linalg, torch.nn, torch.nn.init, F, torch.nn.utils),
     *(torch.optim, lr_scheduler, torch.random, torch.special, torch.utils.data),
 )
@@ -167,7 +174,7 @@ def _top(name: str) -> str:
 
 
 def _is_class_of_everyones(value: object) -> bool:
-    return isinstance(value, type) and _top(value.__module__) in (OURS, "torch")
+    return isinstance(value, type) and _top(value.__module__) in (OURS, "pluggy", "torch")
 
 
 def _is_used(value: object) -> bool:

@@ -31,6 +31,13 @@ def _put_path_back(before: list[str]) -> None:
     sys.path[:] = [*before, *(place for place in sys.path if place not in before)]
 
 
+def _leave_inference_mode(_: bool) -> None:  # noqa: FBT001 - a setter takes its value
+    """Leaves every inference mode that was entered: it ends with the object that holds it."""
+    for held in gc.get_objects():
+        if type(held) is torch.inference_mode:
+            held.__exit__(None, None, None)
+
+
 SETTINGS: tuple[Setting, ...] = (
     *(_attribute(sys, name) for name in ("excepthook", "displayhook", "breakpointhook")),
     *(
@@ -46,6 +53,7 @@ SETTINGS: tuple[Setting, ...] = (
     (random.getstate, random.setstate),
     (np.geterr, lambda kinds: np.seterr(**kinds)),
     (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    (torch.is_inference_mode_enabled, _leave_inference_mode),
 )
 """What is set again only where it has changed."""
 

@@ -1,6 +1,7 @@
 """A plugin's import cannot change what others stand on: functions, hooks, settings."""
 
 import builtins  # noqa: F401 - named by BAD
+import dataclasses  # noqa: F401
 import gc
 import locale
 import math  # noqa: F401
@@ -11,6 +12,7 @@ import sys
 import warnings
 
 import numpy as np
+import pluggy  # noqa: F401
 import pytest
 import torch
 from torch.nn import functional as F
@@ -43,6 +45,8 @@ BAD = {
     "torch.nn.init.kaiming_uniform_": "torch.nn.init.kaiming_uniform_ = lambda t, **k: t",
     "numpy.mean": "np.mean = np.median",
     "math.pi": "math.pi = 3.0",
+    "dataclasses.replace": "dataclasses.replace = lambda it, **changes: it",
+    "pluggy.PluginManager.register": "pluggy.PluginManager.register = lambda *a, **k: None",
     "random.shuffle": "random.shuffle = lambda x: None",
     "builtins.sorted": "builtins.sorted = list",
     "builtins.open": "builtins.open = lambda *a, **k: None",
@@ -57,7 +61,7 @@ BAD = {
 }
 
 IMPORTS = """
-import builtins, math, random, sys, types
+import builtins, dataclasses, math, pluggy, random, sys, types
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -170,6 +174,10 @@ SETTINGS = {
     "default device": ("torch.set_default_device('meta')", lambda: torch.empty(0).device),
     "threads": ("torch.set_num_threads(3)", torch.get_num_threads),
     "grad": ("torch.set_grad_enabled(False)", torch.is_grad_enabled),
+    "inference mode": (
+        "HELD = torch.inference_mode()\nHELD.__enter__()",
+        torch.is_inference_mode_enabled,
+    ),
     "anomalies": ("torch.autograd.set_detect_anomaly(True)", torch.is_anomaly_enabled),
     "a mode": (
         "torch.overrides.TorchFunctionMode().__enter__()",
