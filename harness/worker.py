@@ -19,6 +19,7 @@ from harness.plan import Plan, Step, make_plan
 from harness.request import Request, entrants, wanted_scenarios
 from harness.specs import Catalog
 from harness.store import CorruptionError, Store, StoreError
+from harness.terminal import one_line
 
 STARTED, DONE, FAILED, BROKEN = "started", "done", "failed", "broken"
 RUNNING, WAITING, CHANGED = "running", "waiting", "changed"
@@ -132,14 +133,14 @@ def _traceback() -> str:
 
 
 def brief(error: BaseException) -> str:
-    """An exception in one line."""
+    """An exception in one printable line."""
     try:
         lines = str(error).strip().splitlines()
     except Exception:  # a stranger's __str__
         lines = []
     name = type(error).__name__
     text = " ".join([*lines[:1], TERMINAL.get(name, "")]).strip() or "no message"
-    return (text if isinstance(error, UserError) else f"{name}: {text}")[:500]
+    return one_line(text if isinstance(error, UserError) else f"{name}: {text}")[:500]
 
 
 def death(step: Step, epitaph: str) -> Event:

@@ -130,6 +130,7 @@ def test_ctrl_c_in_a_method_is_still_ctrl_c(faulty):
         ("os._exit(0)", "the process died (status 0)"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "(status -9: out of memory, or killed)"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        ('raise ValueError("red \\x1b[31m\\nand a second line")', "ValueError: red \\x1b[31m"),
     ],
 )
 @pytest.mark.parametrize("workers", [1, 2])
