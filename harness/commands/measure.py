@@ -30,13 +30,7 @@ NAME, HELP = "measure", "measure the protocols that finished runs lack, without 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument(
-        "--workers",
-        type=options.whole(0, 256),
-        default=None,
-        metavar="N",
-        help="processes (default: one a core; 0: work in this one)",
-    )
+    options.add_workers(parser)
     options.add_step_timeout(parser)
     options.add_device(parser)
     options.add_store(parser)

@@ -68,6 +68,17 @@ def add_out(parser: argparse.ArgumentParser, purpose: str) -> None:
     )
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """``--workers``."""
+    parser.add_argument(
+        "--workers",
+        type=whole(0, 256),
+        default=None,
+        metavar="N",
+        help="processes (default: one a core on the CPU, one on a GPU; 0: work in this one)",
+    )
+
+
 def add_step_timeout(parser: argparse.ArgumentParser) -> None:
     """``--step-timeout``."""
     parser.add_argument(

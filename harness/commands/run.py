@@ -54,13 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again", action="append", default=[], metavar="METHOD", help="run it although it was run"
     )
-    parser.add_argument(
-        "--workers",
-        type=options.whole(0, 256),
-        default=None,
-        metavar="N",
-        help="processes (default: one a core on the CPU, one on a GPU; 0: work in this one)",
-    )
+    options.add_workers(parser)
     options.add_step_timeout(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be run")
     options.add_out(
