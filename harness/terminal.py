@@ -78,12 +78,12 @@ def _open_closed() -> None:
 
 
 def _text(outlet: _Outlet, like: TextIO | None) -> TextIO:
+    unbuffered = getattr(like, "write_through", False)  # as PYTHONUNBUFFERED wants it
     return io.TextIOWrapper(
         io.BufferedWriter(outlet),
         encoding=getattr(like, "encoding", "utf-8"),
         errors="backslashreplace",
-        line_buffering=getattr(like, "line_buffering", False),
-        write_through=getattr(like, "write_through", False),
+        line_buffering=unbuffered or getattr(like, "line_buffering", False),
     )
 
 

@@ -236,7 +236,11 @@ def test_a_run_of_an_earlier_version_of_the_harness_is_still_measured(unlearn, f
     assert "measured 5 of 25" in out
 
 
-def test_a_second_leaderboard_waits_for_the_first_and_says_so(unlearn, finished):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_second_leaderboard_waits_for_the_first_and_says_so(
+    unlearn, finished, monkeypatch, unbuffered
+):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     unlearn("leaderboard")
     lock = FileLock("leaderboards/.lock")
     words = [sys.executable, "-m", "harness.cli", "leaderboard"]
