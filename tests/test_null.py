@@ -22,16 +22,16 @@ def workshop():
     catalog = load_catalog()
     scenario = catalog.scenarios["digits-random10"]
     scenario = replace(scenario, recipe=replace(scenario.recipe, epochs=10))
-    material = Material.load(scenario.dataset, catalog, None, torch.device("cpu"))
-    return Workshop(scenario, material, catalog)
+    material = Material.load(scenario.dataset, catalog, None)
+    return Workshop(scenario, material, catalog, torch.device("cpu"))
 
 
 def auc(workshop, seed, trained_on):
     """The attack's AUC in percent on a model trained on those rows of this seed's own split."""
     train, test = workshop.material.train, workshop.material.test
     rows = split(workshop.scenario, Replicate(seed, seed), train.labels, test.labels)
-    weights, _ = workshop.trained(trained_on(rows), seed, "null")
-    on_train, on_test = workshop.outputs(weights)
+    made = workshop.trained(trained_on(rows), rows.forget[:8], seed, "null")
+    on_train, on_test = workshop.outputs(made.weights)
     outputs = Outputs(on_train[rows.forget], on_train[rows.retain], on_test)
     labels = Labels(train.labels[rows.forget], train.labels[rows.retain], test.labels)
     evidence = Evidence(outputs, labels, rows.nonmembers, (), Cost({}, 0.0))
