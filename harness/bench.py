@@ -19,7 +19,7 @@ from harness.family import Family
 from harness.lineage import outcome
 from harness.models import Material, Workshop, model_seed
 from harness.plan import LOGITS, MEASUREMENT, MODEL, RUN, Row, Step
-from harness.recording import record, record_failure, require_one_lineage
+from harness.recording import record, require_one_lineage
 from harness.records import FINISHED, Measurement
 from harness.specs import ORIGINAL, REFERENCES, RETRAIN, Catalog, Scenario
 from harness.splits import Split, training_rows
@@ -187,13 +187,6 @@ class Bench:
         facts |= {"changed": changed or found, "digest": digest(logits)}
         self.store.write(LOGITS, step.key, facts, logits)
         return found
-
-    def record_failure(self, step: Step, reason: str) -> None:
-        """Keeps that a method failed at a step, for the page; its next success discards that.
-
-        Computes nothing and touches no device. Raises StoreError where it cannot be written.
-        """
-        record_failure(step, reason, self.store)
 
     def _measure(self, step: Step) -> None:
         assert step.protocol is not None

@@ -13,6 +13,7 @@ import torch
 from harness.bench import Bench
 from harness.family import Child, Ending, Family
 from harness.plan import RUN, Plan, Step
+from harness.recording import record_failure
 from harness.schedule import Schedule
 from harness.worker import (
     BROKEN,
@@ -189,7 +190,8 @@ class _Scheduler:
         if event.what == FAILED:
             self._schedule.give_up(event.at)
             if event.cause != EDITED:
-                self._bench.record_failure(self._schedule.steps[event.at], event.reason)
+                step = self._schedule.steps[event.at]
+                record_failure(step, event.reason, self._bench.store)
         elif event.what == BROKEN:
             self._renewed.add(event.at)
             self._schedule.renew(event.at)

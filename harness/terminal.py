@@ -132,3 +132,8 @@ def _heard(handler: Callable[[int, FrameType | None], NoReturn], *numbers: int) 
 def one_line(text: str) -> str:
     """The text with whatever is not printable escaped, such as a line's end in a file's name."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def say(text: str) -> None:
+    """Tells the user something on standard error, at once, in the program's name."""
+    print(f"unlearn: {text}", file=sys.stderr, flush=True)  # noqa: T201 - it is its job

@@ -13,6 +13,7 @@ import pytest
 from harness.archive import stored_lines
 from harness.cli import main
 from harness.plugins import load_catalog
+from harness.recording import record_failure
 from harness.records import Run
 from harness.request import Request
 from harness.store import Store, digest
@@ -574,7 +575,7 @@ def test_a_failure_is_kept_with_its_reason_until_the_run_succeeds(unlearn, work)
     step = next(s for s in plan.steps if (s.kind, s.row.method) == ("models", "mine"))
     run_step = next(s for s in plan.steps if (s.kind, s.row.method) == ("runs", "mine"))
 
-    bench.record_failure(step, "RuntimeError: no\nluck")
+    record_failure(step, "RuntimeError: no\nluck", bench.store)
     (failure,) = (x for x in stored_lines(bench.store, print) if isinstance(x, Run) and x.reason)
     bench.store.write("models", *_model_facts(bench, step))
     for each in plan.steps:
@@ -606,8 +607,7 @@ def test_a_failure_of_a_reference_or_of_a_protocol_is_no_record(unlearn, finishe
     )
     bench, plan = prepare(request, load_catalog(request.plugins))
 
-    bench.record_failure(
-        next(s for s in plan.steps if (s.kind, s.row.method) == (kind, method)), "why"
-    )
+    step = next(s for s in plan.steps if (s.kind, s.row.method) == (kind, method))
+    record_failure(step, "why", bench.store)
 
     assert bench.store.keys("failures") == []

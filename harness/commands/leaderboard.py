@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from harness.archive import differing, files, held, publish, published, stored_lines
@@ -12,6 +11,7 @@ from harness.errors import UserError
 from harness.joining import ALL, join
 from harness.records import Line
 from harness.store import Store
+from harness.terminal import say
 
 NAME, HELP = "leaderboard", "render the leaderboards from the records and the store"
 
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Writes the files; with ``--check`` 1 where one differs."""
     out = options.folder("--out", arguments.out)
-    stored = stored_lines(Store(Path(arguments.store)), _say)
+    stored = stored_lines(Store(Path(arguments.store)), say)
     if not stored and not [*out.glob("records/*.jsonl")]:
         raise UserError(
             f"nothing to render: no run in --store {arguments.store} and no record in "
@@ -48,7 +48,7 @@ def execute(arguments: argparse.Namespace) -> int:
             print(f"{out / name} differs from the records; `unlearn leaderboard` renders it")
         return 1 if changed else 0
     try:
-        with held(out, _say):
+        with held(out, say):
             wanted, changed = _joined(out, stored, arguments.replace)
             publish(out, wanted, changed)
     except OSError as error:
@@ -60,13 +60,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _joined(out: Path, stored: list[Line], replace: list[str]) -> tuple[dict[str, str], list[str]]:
     """Every file as it should be, and the names of those that are not so."""
-    there = published(out, _say)
+    there = published(out, say)
     lines, left_out = join(there.lines, stored, replace, there.unread)
     for text in left_out:
-        _say(text)
+        say(text)
     wanted = files(lines, there)
     return wanted, differing(out, wanted, keep=bool(there.newer))
-
-
-def _say(text: str) -> None:
-    print(f"unlearn: {text}", file=sys.stderr)

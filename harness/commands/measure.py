@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from harness.runner import run
 from harness.specs import Catalog, Replicate
 from harness.staleness import missing
 from harness.store import CorruptionError, Store
+from harness.terminal import say
 from harness.versions import is_newer
 
 NAME, HELP = "measure", "measure the protocols that finished runs lack, without training"
@@ -71,11 +71,11 @@ def _recorded(store: Store) -> dict[str, tuple[Run, Mapping[str, Any]]]:
             else:
                 found[run_id] = run_of(facts["line"]), facts
         except CorruptionError as error:
-            _say(f"left out: {error}; `unlearn run` makes it anew")
+            say(f"left out: {error}; `unlearn run` makes it anew")
         except MALFORMED as error:
-            _say(f"left out: {RUN}/{run_id} is not a record ({type(error).__name__}: {error})")
+            say(f"left out: {RUN}/{run_id} is not a record ({type(error).__name__}: {error})")
     if newer:
-        _say(f"{newer} runs were written by a newer version of this program; kept, not measured")
+        say(f"{newer} runs were written by a newer version of this program; kept, not measured")
     return found
 
 
@@ -100,13 +100,9 @@ def _steps(
             reason = reason and f"{reason}; `unlearn run` makes it anew"
             reason = reason or _other_data(bench, row)
             if reason:
-                _say(f"{row}: left out: {reason}")
+                say(f"{row}: left out: {reason}")
                 continue
         yield from steps
-
-
-def _say(text: str) -> None:
-    print(f"unlearn: {text}", file=sys.stderr)
 
 
 def _other_data(bench: Bench, row: Row) -> str:

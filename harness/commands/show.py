@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from harness.leaderboard import task
 from harness.records import Line, Measurement, Run, merge
 from harness.rows import identity_of
 from harness.store import Store
+from harness.terminal import say
 
 NAME, HELP = "show", "show one run"
 
@@ -29,8 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints what was asked, where it ran, what it cost and what was measured."""
-    stored = stored_lines(Store(Path(arguments.store)), _say)
-    there = published(options.folder("--out", arguments.out), _say)
+    stored = stored_lines(Store(Path(arguments.store)), say)
+    there = published(options.folder("--out", arguments.out), say)
     lines = merge(there.lines, stored)
     runs = [line for line in lines if isinstance(line, Run)]
     found = [run for run in runs if run.run_id.startswith(arguments.run_id)]
@@ -57,10 +57,6 @@ def _show(run: Run, lines: Iterable[Line]) -> None:
     print(tabulate(_facts(run), tablefmt="plain"))
     print()
     print(tabulate(_estimates(measured), ["metric", "value", "95 %", "n", "note"]))
-
-
-def _say(text: str) -> None:
-    print(f"unlearn: {text}", file=sys.stderr)
 
 
 def _facts(run: Run) -> list[tuple[str, object]]:

@@ -18,6 +18,7 @@ from harness.errors import UserError
 from harness.family import Child, Family
 from harness.request import Request, wanted_methods, wanted_scenarios
 from harness.specs import Catalog, Method
+from harness.terminal import say
 from harness.tuned import FOLDER, Tuning, Unread, read, tuning_of, write
 from harness.tuning import Ground, tune
 
@@ -153,10 +154,6 @@ def _tuned(
 def _tune(name: str, ground: Ground, trials: int) -> dict[str, Any]:
     """One method, in a process of its own, which forks another for every step."""
     try:
-        return asdict(tune(ground.catalog.methods[name], ground, trials, say=_say))
+        return asdict(tune(ground.catalog.methods[name], ground, trials, say=say))
     except UserError as error:
         return {"mistake": str(error)}
-
-
-def _say(text: str) -> None:
-    print(f"unlearn: {text}", file=sys.stderr, flush=True)
