@@ -1,24 +1,16 @@
 """The public API: what a plugin may import from the harness, as ``from harness import …``."""
 
-from harness.configs import require_no_negative
-from harness.data import Augmentation, Data, as_float, join
 from harness.errors import UserError
-from harness.evidence import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
-from harness.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
-from harness.hookspecs import hookimpl
-from harness.search import Choice, Span
-from harness.specs import (
-    Backbone,
-    Dataset,
-    FineTuning,
-    Method,
-    Recipe,
-    Replicate,
-    Scenario,
-    Suite,
-    Task,
-)
-from harness.training import Batch, batches, cross_entropy, fine_tune, predict, train
+from harness.plugins.hookspecs import hookimpl
+from harness.specs.catalog import Backbone, Dataset
+from harness.specs.configs import require_no_negative
+from harness.specs.data import Augmentation, Data, as_float, join
+from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
+from harness.specs.method import FineTuning, Method, Task
+from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
+from harness.specs.scenario import Recipe, Replicate, Scenario, Suite
+from harness.specs.search import Choice, Span
+from harness.training.loop import Batch, batches, cross_entropy, fine_tune, predict, train
 from harness.version import __version__
 
 __all__ = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.data import Augmentation
-from harness.forgetting import ClassFraction, RandomFraction, WholeClass
-from harness.hookspecs import hookimpl
-from harness.specs import Recipe, Scenario, Suite
+from harness.plugins.hookspecs import hookimpl
+from harness.specs.data import Augmentation
+from harness.specs.forgetting import ClassFraction, RandomFraction, WholeClass
+from harness.specs.scenario import Recipe, Scenario, Suite
 
 DIGITS = Scenario(
     name="digits-random10",

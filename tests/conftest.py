@@ -19,7 +19,7 @@ torch.set_num_threads(1)  # a process that is forked from one with OpenMP thread
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     """An empty working directory that holds a copy of the tiny plugin."""
-    shutil.copy(TESTS / "tiny.py", tmp_path / "tiny_plugin.py")
+    shutil.copy(TESTS / "fixtures" / "tiny.py", tmp_path / "tiny_plugin.py")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -6,82 +6,132 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.plugins import load_catalog
+from harness.plugins.catalog import load_catalog
 
 ROOT = Path(__file__).parents[1]
 
-LAYERS = (
-    {"version", "errors", "terminal", "names", "shapes", "checks", "seeds", "isolation", "forked"},
-    {"syntax", "plugin_modules", "holdings", "replacements", "surroundings", "family"},
-    {"evidence", "forgetting", "circumstances", "data", "search", "pictures"},
-    {"configs", "vetting", "trees"},
-    {"specs", "passes", "provenance"},
-    {"hookspecs", "records"},
-    {"training", "statistics", "splits", "folders", "settings", "sources", "stems", "rows"},
-    {
-        "api",
-        "ranks",
-        "selection",
-        "backbones",
-        "datasets",
-        "scenarios",
-        "protocols",
-        "tuned",
-        "studies",
-        "commission",
-    },
-    {"entries", "table", "networks"},
-    {"standings", "cells"},
-    {"reading"},
-    {"leaderboard", "plugins"},
-    {"store", "models", "plan"},
-    {"lineage", "versions", "schedule"},
-    {"lines", "joining", "recording"},
-    {"request", "bench", "archive", "choices"},
-    {"worker"},
-    {"scheduler", "progress", "staleness"},
-    {"runner", "tuning"},
-    {"commands.options"},
-    {"commands.run", "commands.listing", "commands.leaderboard", "commands.show"},
-    {"commands.measure", "commands.doctor", "commands.tune"},
-    {"commands.verbs", "testing"},
+FLOORS = (
+    {"errors", "seeds", "terminal", "version"},
+    {"isolation", "specs"},
+    {"records", "training", "backbones", "plugins"},
+    {"datasets", "leaderboard"},
+    {"protocols", "scenarios"},
+    {"runs", "api"},
+    {"testing"},
+    {"commands"},
     {"cli"},
 )
-LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
+"""The rooms of the harness, and the files beside them: imports go to lower floors only."""
+
+INSIDE = {
+    "backbones": ({"arguments", "stems"}, {"build"}),
+    "commands": (
+        {"notes", "options", "progress"},
+        {"doctor", "leaderboard", "listing", "run", "show", "tune"},
+        {"measure"},
+        {"verbs"},
+    ),
+    "datasets": ({"pictures", "vetting"}, {"splits", "trees"}, {"folders"}, {"builtin"}),
+    "isolation": ({"containment", "forked", "replacements"}, {"processes", "surroundings"}),
+    "leaderboard": (
+        {"keys", "spread"},
+        {"ranks", "selection"},
+        {"entries", "joining", "table"},
+        {"markdown", "standings"},
+        {"prose"},
+        {"pages"},
+        {"publish"},
+    ),
+    "plugins": (
+        {"holdings", "hookspecs", "modules", "syntax"},
+        {"source_hash"},
+        {"catalog"},
+    ),
+    "protocols": ({"estimates"}, {"accuracy", "confidence_mia", "entropy_mia", "loss_mia"}),
+    "records": (
+        {"lines", "store", "type_checks"},
+        {"tuned", "versions"},
+        {"parsing"},
+        {"stored"},
+    ),
+    "runs": (
+        {"commission", "environment", "networks", "plan", "studies"},
+        {"entrants", "lineage", "models", "queue"},
+        {"recording"},
+        {"steps"},
+        {"worker"},
+        {"pool", "staleness"},
+        {"outcome", "tuning"},
+    ),
+    "specs": (
+        {"checks", "names"},
+        {"data", "forgetting", "protocol", "search"},
+        {"configs", "scenario"},
+        {"method"},
+        {"catalog"},
+    ),
+    "testing": ({"watch"}, {"contract"}),
+    "training": ({"flops", "loop"},),
+}
+"""The same for the files inside a room."""
 
 HARNESS = sorted(path for path in (ROOT / "harness").rglob("*.py") if path.name != "__init__.py")
-OURS = [*HARNESS, *(ROOT / "amun_plugin").rglob("*.py"), *(ROOT / "baselines").glob("*.py")]
+OURS = [*HARNESS, *(ROOT / "amun_plugin").rglob("*.py"), *(ROOT / "baselines").rglob("*.py")]
+ROOMS = sorted(path.parent for path in (ROOT / "harness").glob("*/__init__.py"))
 
 
 def module_of(path):
-    name = ".".join(path.relative_to(ROOT / "harness").with_suffix("").parts)
-    return "protocols" if name.startswith("protocols.") else name
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def imported(path):
     """Every module that a file imports from this repository, whatever the place in the file."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            package = node.module or ""
-            if package in ("harness", "harness.commands"):
-                yield from (f"{package}.{alias.name}" for alias in node.names)
-            else:
-                yield package
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                is_file = (ROOT / Path(*full.split("."))).with_suffix(".py").is_file()
+                yield full if is_file or node.module == "harness" else node.module or ""
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
 
+def floor_of(name, floors):
+    found = [number for number, names in enumerate(floors) if name in names]
+
+    assert len(found) == 1, f"{name} must stand on one floor; it stands on {found}"
+    return found[0]
+
+
 @pytest.mark.parametrize("path", HARNESS, ids=module_of)
-def test_a_module_of_the_harness_imports_only_from_lower_layers(path):
-    own = module_of(path)
+def test_imports_of_the_harness_go_down_only_between_rooms_and_inside_them(path):
+    _, room, *file = module_of(path).split(".")
 
     for name in imported(path):
         if name.startswith("harness."):
-            other = module_of(ROOT / "harness" / (name.removeprefix("harness.") + ".py"))
-            other = name.removeprefix("harness.") if other not in LAYER else other
-            if not other.startswith("protocols"):
-                assert LAYER[other] < LAYER[own], f"{own} imports {other}"
+            _, other, *its_file = name.split(".")
+            if other == room:
+                inside = INSIDE[room]
+                assert floor_of(its_file[0], inside) < floor_of(file[0], inside), name
+            else:
+                assert floor_of(other, FLOORS) < floor_of(room, FLOORS), name
         assert not name.startswith(("amun_plugin", "baselines"))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_every_file_of_a_room_has_a_floor_and_every_floor_its_files(room):
+    files = {path.stem for path in room.glob("*.py")} - {"__init__"}
+
+    assert files == set().union(*INSIDE[room.name])
+    assert not [path for path in room.iterdir() if path.is_dir() and path.name != "__pycache__"]
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_room_says_in_one_line_what_it_is_for_and_importing_it_costs_nothing(room):
+    text = (room / "__init__.py").read_text()
+
+    assert text.startswith('"""')
+    assert len(text.splitlines()) == 1 or room.name == "testing"  # a door of the public API
 
 
 @pytest.mark.parametrize("path", sorted({*OURS} - {*HARNESS}), ids=lambda path: path.stem)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.archive import differing, files, published_lines
+from harness.leaderboard.publish import differing, files, published_lines
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

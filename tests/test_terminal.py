@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.plan import make_plan
-from harness.plugins import load_catalog
-from harness.progress import Progress
-from harness.specs import Replicate
-from harness.store import Store
+from harness.commands.progress import Progress
+from harness.plugins.catalog import load_catalog
+from harness.records.store import Store
+from harness.runs.plan import make_plan
+from harness.specs.scenario import Replicate
 from harness.terminal import one_line
 
 CLI = [sys.executable, "-m", "harness.cli"]
@@ -267,7 +267,7 @@ def test_progress_is_shown_on_a_terminal_that_can_show_it(
 def test_the_public_api_is_there_and_costs_nothing_until_it_is_asked_for():
     code = (
         "import sys, harness; cheap = 'torch' not in sys.modules; from harness import *; "
-        "assert cheap and Data.__module__ == 'harness.data' and 'Task' in dir(harness)"
+        "assert cheap and Data.__module__ == 'harness.specs.data' and 'Task' in dir(harness)"
     )
 
     subprocess.run([sys.executable, "-c", code], check=True)

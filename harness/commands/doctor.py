@@ -10,21 +10,23 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from harness.circumstances import PACKAGES
 from harness.commands import options
-from harness.datasets import load_dataset
+from harness.datasets.builtin import load_dataset
+from harness.datasets.vetting import class_count
 from harness.errors import UserError
-from harness.hookspecs import PROJECT
-from harness.plan import RUN
-from harness.plugins import load_catalog
-from harness.specs import Catalog
-from harness.store import Store
+from harness.plugins.catalog import load_catalog
+from harness.plugins.hookspecs import PROJECT
+from harness.records.store import Store
+from harness.records.stored import RUN
+from harness.runs.environment import PACKAGES
+from harness.specs.catalog import Catalog
 from harness.version import __version__
-from harness.vetting import class_count
 
 NAME, HELP = "doctor", "what is installed, which device, which data, which plugin failed and why"
 
 OURS = ("harness", "amun_plugin", "baselines")
+BUILTIN = "harness.datasets.builtin"
+"""The entry point by which this distribution is known, whatever its name."""
 LAYOUT = {
     "CIFAR10": "cifar-10-batches-py",
     "CIFAR100": "cifar-100-python",
@@ -104,7 +106,11 @@ def _tell_dataset(name: str, catalog: Catalog, data: Path) -> list[str]:
 def _clashes() -> list[str]:
     """Other distributions that bring a package of one of our names."""
     points = importlib.metadata.entry_points(group=PROJECT)
-    own = {point.dist.name for point in points if point.dist and point.value == "harness.datasets"}
+    own = {
+        point.dist.name
+        for point in points
+        if point.dist and point.value == "harness.datasets.builtin"
+    }
     owners = importlib.metadata.packages_distributions()
     found = []
     for package in OURS:

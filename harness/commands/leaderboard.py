@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.archive import differing, files, held, publish, published, stored_lines
 from harness.commands import options
 from harness.errors import UserError
-from harness.joining import ALL, join
-from harness.records import Line
-from harness.store import Store
+from harness.leaderboard.joining import ALL, join
+from harness.leaderboard.publish import differing, files, held, publish, published
+from harness.records.lines import Line
+from harness.records.store import Store
+from harness.records.stored import stored_lines
 from harness.terminal import say
 
 NAME, HELP = "leaderboard", "render the leaderboards from the records and the store"

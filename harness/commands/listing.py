@@ -9,9 +9,9 @@ from tabulate import tabulate
 
 from harness.commands import options
 from harness.errors import unknown
-from harness.leaderboard import task
-from harness.records import plain
-from harness.specs import Catalog
+from harness.leaderboard.pages import task
+from harness.records.lines import plain
+from harness.specs.catalog import Catalog
 
 NAME, HELP = "list", "what the installed plugins offer"
 

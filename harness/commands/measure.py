@@ -9,21 +9,23 @@ from typing import Any
 
 import torch
 
-from harness.bench import Bench
 from harness.commands import options
+from harness.commands.progress import Progress
 from harness.commands.run import conclude, tell_unread
 from harness.errors import UserError
-from harness.lineage import broken
-from harness.lines import MALFORMED, run_of, scenario_of
-from harness.plan import LOGITS, RUN, Plan, Row, Step, measurement_step
-from harness.progress import Progress
-from harness.records import Run
-from harness.runner import run
-from harness.specs import Catalog, Replicate
-from harness.staleness import missing
-from harness.store import CorruptionError, Store
+from harness.records.lines import Run
+from harness.records.parsing import MALFORMED, run_of, scenario_of
+from harness.records.store import CorruptionError, Store
+from harness.records.stored import RUN
+from harness.records.versions import is_newer
+from harness.runs.lineage import broken
+from harness.runs.outcome import run
+from harness.runs.plan import LOGITS, Plan, Row, Step, measurement_step
+from harness.runs.staleness import missing
+from harness.runs.steps import Bench
+from harness.specs.catalog import Catalog
+from harness.specs.scenario import Replicate
 from harness.terminal import say
-from harness.versions import is_newer
 
 NAME, HELP = "measure", "measure the protocols that finished runs lack, without training"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from harness.errors import UserError
-from harness.family import Family
-from harness.plugins import load_catalog
-from harness.scheduler import Means
-from harness.specs import Catalog
+from harness.isolation.processes import Family
+from harness.plugins.catalog import load_catalog
+from harness.runs.pool import Means
+from harness.specs.catalog import Catalog
 from harness.terminal import one_line
 
 

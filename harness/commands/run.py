@@ -8,21 +8,22 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 
-from harness.bench import Bench
-from harness.choices import notes
 from harness.commands import options
+from harness.commands.notes import notes
+from harness.commands.progress import Progress
 from harness.errors import UserError, unknown
-from harness.plan import KINDS, MODEL, UNDEFINED, Plan
-from harness.progress import Progress
-from harness.records import Undefined, identity
-from harness.request import Request, wanted_scenarios
-from harness.runner import Outcome, run
-from harness.scheduler import Means
-from harness.specs import Catalog
-from harness.staleness import missing
-from harness.store import Store
-from harness.tuned import FOLDER
-from harness.worker import prepare
+from harness.records.lines import Undefined, identity
+from harness.records.store import Store
+from harness.records.stored import UNDEFINED
+from harness.records.tuned import FOLDER
+from harness.runs.entrants import Request, wanted_scenarios
+from harness.runs.outcome import Outcome, run
+from harness.runs.plan import KINDS, MODEL, Plan
+from harness.runs.pool import Means
+from harness.runs.staleness import missing
+from harness.runs.steps import Bench
+from harness.runs.worker import prepare
+from harness.specs.catalog import Catalog
 
 NAME, HELP = "run", "run what is missing of a suite or of scenarios"
 

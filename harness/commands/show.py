@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from harness.archive import published, stored_lines
 from harness.commands import options
 from harness.errors import UserError, unknown
-from harness.leaderboard import task
-from harness.records import Line, Measurement, Run, merge
-from harness.rows import identity_of
-from harness.store import Store
+from harness.leaderboard.pages import task
+from harness.leaderboard.publish import published
+from harness.records.lines import Line, Measurement, Run, identity_of, merge
+from harness.records.store import Store
+from harness.records.stored import stored_lines
 from harness.terminal import say
 
 NAME, HELP = "show", "show one run"

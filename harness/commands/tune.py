@@ -15,12 +15,13 @@ import torch
 
 from harness.commands import options
 from harness.errors import UserError
-from harness.family import Child, Family
-from harness.request import Request, wanted_methods, wanted_scenarios
-from harness.specs import Catalog, Method
+from harness.isolation.processes import Child, Family
+from harness.records.tuned import FOLDER, Tuning, Unread, read, tuning_of, write
+from harness.runs.entrants import Request, wanted_methods, wanted_scenarios
+from harness.runs.tuning import Ground, tune
+from harness.specs.catalog import Catalog
+from harness.specs.method import Method
 from harness.terminal import say
-from harness.tuned import FOLDER, Tuning, Unread, read, tuning_of, write
-from harness.tuning import Ground, tune
 
 ROOM = 1 << 26
 """Bytes for what a process says of ten thousand trials."""

@@ -1,1 +1,1 @@
-"""The built-in protocols, one file each."""
+"""The built-in protocols, one file each, and the estimates that they share."""

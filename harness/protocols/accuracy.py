@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from harness.evidence import Estimate, Evidence, Metric, Protocol
-from harness.hookspecs import hookimpl
-from harness.statistics import proportion
+from harness.plugins.hookspecs import hookimpl
+from harness.protocols.estimates import proportion
+from harness.specs.protocol import Estimate, Evidence, Metric, Protocol
 
 
 def measure(evidence: Evidence) -> dict[str, Estimate]:

@@ -10,9 +10,9 @@ from sklearn.svm import SVC
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.evidence import Estimate, Evidence, Metric, Protocol
-from harness.hookspecs import hookimpl
-from harness.statistics import proportion
+from harness.plugins.hookspecs import hookimpl
+from harness.protocols.estimates import proportion
+from harness.specs.protocol import Estimate, Evidence, Metric, Protocol
 
 
 def measure(evidence: Evidence) -> dict[str, Estimate]:

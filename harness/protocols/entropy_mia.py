@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from harness.evidence import Estimate, Evidence, Metric, Protocol
-from harness.hookspecs import hookimpl
-from harness.statistics import delong
+from harness.plugins.hookspecs import hookimpl
+from harness.protocols.estimates import delong
+from harness.specs.protocol import Estimate, Evidence, Metric, Protocol
 
 
 def measure(evidence: Evidence) -> dict[str, Estimate]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.evidence import Estimate, Evidence, Metric, Protocol
-from harness.hookspecs import hookimpl
-from harness.statistics import delong, tpr_at_fpr
+from harness.plugins.hookspecs import hookimpl
+from harness.protocols.estimates import delong, tpr_at_fpr
+from harness.specs.protocol import Estimate, Evidence, Metric, Protocol
 
 FPR = 0.01
 

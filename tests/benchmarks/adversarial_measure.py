@@ -14,7 +14,7 @@ from adversarial_models import Subject
 from adversarial_rivals import Rival
 from torch import Tensor, nn
 
-from harness.training import synchronised
+from harness.training.loop import synchronised
 
 LIBRARIES = ("torchattacks", "foolbox", "adv-lib")
 SECONDS_A_RIVAL = 60.0

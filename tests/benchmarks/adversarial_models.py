@@ -13,8 +13,8 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
 from harness import Data, UserError, as_float, predict, train
-from harness.backbones import Normalised, design_backbone
-from harness.datasets import channel_statistics, load_dataset, unlearning_datasets
+from harness.backbones.build import Normalised, design_backbone
+from harness.datasets.builtin import channel_statistics, load_dataset, unlearning_datasets
 
 NOISE = 0.02
 """Standard deviation of the noise that makes further samples where the train set is used up."""

@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from amun_plugin import Closest, Engine, Pgd, attack
 from harness import UserError
-from harness.circumstances import circumstances
+from harness.runs.environment import circumstances
 
 PAGE = Path(__file__).parents[2] / "amun_plugin" / "README.md"
 BEGIN, END = "<!-- adversarial_speed.py: begin -->", "<!-- adversarial_speed.py: end -->"

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from time import perf_counter
 
 from harness import Cost, Estimate, RandomFraction, Recipe, Scenario
-from harness.leaderboard import render
-from harness.records import Line, Measurement, Run, plain
-from harness.standings import tables
+from harness.leaderboard.pages import render
+from harness.leaderboard.standings import tables
+from harness.records.lines import Line, Measurement, Run, plain
 
 REPLICATES, DRAWS = 10, 3
 SCENARIO = Scenario("speed", "digits", "resnet18", Recipe(20, 0.1), RandomFraction(0.1))

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from harness.archive import published_lines
-from harness.ranks import significant_pairs
-from harness.standings import tables
-from harness.table import Table
+from harness.leaderboard.publish import published_lines
+from harness.leaderboard.ranks import significant_pairs
+from harness.leaderboard.standings import tables
+from harness.leaderboard.table import Table
 
 
 def verdict(first: Table, second: Table) -> str:

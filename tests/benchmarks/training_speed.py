@@ -32,8 +32,8 @@ from training_loops import (
     difference,
 )
 
-from harness.circumstances import circumstances
-from harness.training import synchronised
+from harness.runs.environment import circumstances
+from harness.training.loop import synchronised
 
 SECONDS_A_SETTING = 40.0
 """No further round begins after this, whatever ``--rounds`` says."""

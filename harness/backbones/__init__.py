@@ -1,0 +1,1 @@
+"""Any timm model and any plugin's network, built for images of any size."""

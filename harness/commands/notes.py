@@ -1,0 +1,64 @@
+"""What ``run`` tells of its settings: who runs at defaults or by an outdated tuning, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from harness.records.tuned import OF
+from harness.runs.plan import Plan, Row
+from harness.specs.catalog import Catalog
+from harness.specs.scenario import REFERENCES
+
+FEW = 5
+"""As many names are worth a line of their own."""
+
+
+def notes(plan: Plan, catalog: Catalog, tuned: str) -> Iterator[str]:
+    """One line a method whose tuning is outdated, and one for all that lack a tuning.
+
+    ``tuned`` is the folder of tuned settings; nothing is told where the defaults were asked for,
+    which is an empty one.
+    """
+    if not tuned:
+        return
+    rows = {(step.row.scenario.name, step.row.method): step.row for step in plan.steps}
+    own = [row for row in rows.values() if row.method not in REFERENCES]
+    yield from _outdated(own)
+    untuned: dict[str, list[str]] = defaultdict(list)
+    able: dict[str, list[str]] = defaultdict(list)
+    for row in own:
+        if catalog.methods[row.method].search:
+            able[row.scenario.name].append(row.method)
+            if not row.chosen:
+                untuned[row.scenario.name].append(row.method)
+    if untuned:
+        yield _untuned(untuned, able, tuned)
+
+
+def _outdated(rows: Collection[Row]) -> Iterator[str]:
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        _, outdated, what = row.chosen.partition(OF)
+        if outdated:
+            found[row.method][what].append(row.scenario.name)
+    for method, by_age in found.items():
+        ages = "; ".join(f"{what} ({', '.join(names)})" for what, names in by_age.items())
+        yield f"{method} runs with settings tuned for {ages}; `unlearn tune {method}` renews them"
+
+
+def _untuned(
+    untuned: Mapping[str, Collection[str]], able: Mapping[str, Collection[str]], tuned: str
+) -> str:
+    parts = []
+    for scenario, methods in untuned.items():
+        every = len(methods) == len(able[scenario]) > FEW
+        names = f"all {len(methods)} methods with a search space" if every else ", ".join(methods)
+        parts.append(f"{names} in {scenario}")
+    found = "no tuned settings in" if Path(tuned).is_dir() else "there is no folder"
+    return (
+        f"{found} {tuned}, so these run at their defaults: {'; '.join(parts)}. `unlearn tune` "
+        f"chooses settings, --out names another folder (a checkout's leaderboards hold those of "
+        f"its pages), --defaults asks for the defaults"
+    )

@@ -1,0 +1,114 @@
+"""What is running, what is done and how long is left: on a terminal, and else in silence."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from harness.runs.plan import MODEL, Plan
+from harness.runs.worker import BROKEN, CHANGED, DONE, FAILED, RUNNING, STARTED, WAITING, Event
+
+SLOW = 10
+"""Times its method's median: a step that takes longer is told once."""
+
+SLOW_SECONDS = 5.0
+"""A step below is never told: what else the machine does may slow it down so much."""
+
+SAYINGS = {
+    BROKEN: "thrown away and made anew: {event.text}",
+    CHANGED: "changed: {event.reason}",
+    FAILED: "failed: {event.reason}",
+    WAITING: "another command is at it; waiting for that",
+}
+
+
+class Progress:
+    """Listens to events; one bar over the models to make, since all else takes no time."""
+
+    def __init__(self, plan: Plan, workers: int) -> None:
+        self._rows = {step.at: step.row for step in plan.steps}
+        self._workers = workers
+        self._seconds: dict[str, list[float]] = defaultdict(list)
+        self._running: dict[tuple[str, str], str] = {}
+        self._left: list[str] = []
+        self._slow: set[tuple[str, str]] = set()
+        self._bar: Bar | None = None
+
+    @contextmanager
+    def showing(self, todo: Plan) -> Iterator[None]:
+        """Shows the bar while a plan is worked off."""
+        self._left = [step.row.method for step in todo.steps if step.kind == MODEL]
+        console = Console(stderr=True, force_terminal=sys.stderr.isatty())  # whatever FORCE_COLOR
+        if not console.is_terminal or console.is_dumb_terminal or not todo.steps:
+            yield
+            return
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+        # every event draws it: a thread that did so could hold a lock in the moment of a fork
+        with Bar(*columns, console=console, transient=True, auto_refresh=False) as self._bar:
+            self._task = self._bar.add_task("", total=len(self._left))
+            yield
+        self._bar = None
+
+    def report(self, event: Event) -> None:
+        """Takes note of one event."""
+        at = event.kind, event.key
+        row = self._rows[at]
+        if event.what == STARTED and event.kind == MODEL:
+            self._running[at] = str(row)
+        elif event.what in (DONE, FAILED) and event.kind == MODEL:
+            self._running.pop(at, None)
+            if row.method in self._left:
+                self._left.remove(row.method)
+            if event.what == DONE:
+                self._seconds[row.method].append(event.seconds)
+        if event.what == RUNNING:
+            self._look_at(event, row.method)
+        elif event.what in SAYINGS:
+            self._say(f"unlearn: {row}: {SAYINGS[event.what].format(event=event)}")
+        self._draw()
+
+    def _look_at(self, event: Event, method: str) -> None:
+        """Tells once of a step that takes much longer than others of its method."""
+        seen = self._seconds[method]
+        usual = statistics.median(seen) if seen else math.inf
+        if event.seconds > max(SLOW * usual, SLOW_SECONDS) and event.at not in self._slow:
+            self._slow.add(event.at)
+            self._say(
+                f"unlearn: {self._rows[event.at]}: has taken {event.seconds:.0f} s so far; half of "
+                f"its method's runs took at most {usual:.1f} s; --step-timeout would end it"
+            )
+
+    def _say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=sys.stderr)
+
+    def _draw(self) -> None:
+        if self._bar is None:
+            return
+        names = "; ".join(self._running.values())
+        total = self._bar.tasks[0].total or 0
+        self._bar.update(
+            self._task,
+            completed=total - len(self._left),
+            description=f"{self._time_left()} {names}",
+            refresh=True,
+        )
+
+    def _time_left(self) -> str:
+        """From the mean time of the same method's runs; of all runs for one not seen yet."""
+        seen = [second for seconds in self._seconds.values() for second in seconds]
+        if not seen:
+            return "…"
+        expected = sum(statistics.fmean(self._seconds.get(method) or seen) for method in self._left)
+        minutes, seconds = divmod(round(expected / self._workers), 60)
+        return f"{minutes}:{seconds:02d} left ·"

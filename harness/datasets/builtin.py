@@ -1,0 +1,201 @@
+"""The built-in data sets, as uint8 tensors: scikit-learn's digits and torchvision's."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import textwrap
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.nn import functional as F
+
+from harness.datasets.folders import load_folder
+from harness.datasets.vetting import described, largest_label, vetted
+from harness.errors import UserError, unknown
+from harness.plugins.hookspecs import hookimpl
+from harness.seeds import stream
+from harness.specs.catalog import Dataset
+from harness.specs.data import Data, DataError
+
+DIGITS_SIDE = 16
+DIGITS_TRAIN = 1000
+NOISE = 0.2
+FOLDER = "folder:"
+
+
+def load_dataset(
+    name: str,
+    datasets: Mapping[str, Dataset],
+    root: Path,
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[Data, Data]:
+    """The train and the test set of that name, on the CPU; ``folder:PATH`` is any image folder.
+
+    Rows are numbered afresh, for a loader may have selected some of a larger set. ``tell`` hears,
+    a line at a time, what was found and what of a folder was left out or changed. Raises UserError
+    for an unknown name, missing files, and for what ``vetted`` refuses.
+    """
+    notes: list[str] = []
+    if name.startswith(FOLDER):
+        loaded: Any = load_folder(name.removeprefix(FOLDER), notes.append)
+        channels = loaded[0].shape[0]
+    elif name in datasets:
+        loaded, channels = _loaded(datasets[name], root), datasets[name].channels
+    else:
+        raise UserError(f"{unknown('dataset', name, datasets)} Any image folder is folder:PATH")
+    train, test = vetted(name, loaded, channels)
+    tell(described(name, train, test))
+    for note in notes:
+        tell(f"{name}: {note}")
+    return train, test
+
+
+def _loaded(dataset: Dataset, root: Path) -> Any:
+    """What the loader gives; its own faults are its author's to see, with their traceback."""
+    try:
+        return dataset.load(root)
+    except (DataError, OSError) as error:
+        reason = textwrap.shorten(str(error), 300) or type(error).__name__
+        raise UserError(f"dataset {dataset.name!r}: {reason}") from None
+
+
+def channel_statistics(data: Data) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, in units of [0, 1]; a constant one has 1."""
+    both = [_mean_and_deviation(channel.flatten()) for channel in data.images.unbind(1)]
+    return [mean for mean, _ in both], [deviation or 1.0 for _, deviation in both]
+
+
+def _mean_and_deviation(pixels: Tensor) -> tuple[float, float]:
+    if pixels.dtype != torch.uint8:
+        values = pixels.double()
+        return float(values.mean()), float(values.std(correction=0))
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    shares = torch.bincount(pixels, minlength=256).double() / len(pixels)  # in little memory
+    mean = levels @ shares
+    return float(mean), float((levels - mean).square() @ shares) ** 0.5
+
+
+def fingerprint(train: Data, test: Data) -> str:
+    """20 hexadecimal digits over all images, labels, shapes and what may be augmented.
+
+    Names of classes have no part in it; their number has, where it is more than the labels tell.
+    """
+    digest = hashlib.sha256()
+    for part in (train, test):
+        for column in (part.images, part.labels, part.augment):
+            digest.update(f"{tuple(column.shape)} {column.dtype}".encode())
+            digest.update(column.contiguous().numpy().data)
+    if train.classes and len(train.classes) != largest_label(train, test) + 1:
+        digest.update(f"{len(train.classes)} classes".encode())
+    return digest.hexdigest()[:20]
+
+
+def digits(_root: Path, *, noise: float) -> tuple[Data, Data]:
+    """1,000 train and 797 test images, ``(n, 1, 16, 16)``, in one fixed random order.
+
+    ``noise`` is the share of all labels, before the split, that are replaced by another label.
+    """
+    bunch = load_digits()
+    small = torch.as_tensor(bunch.images, dtype=torch.float32)[:, None] / 16
+    side = DIGITS_SIDE
+    large = F.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)
+    images = (large * 255).round().to(torch.uint8)
+    labels = _noisy(torch.as_tensor(bunch.target, dtype=torch.int64), noise)
+    order = torch.randperm(len(images), generator=stream(0, "digits/order"))
+    train, test = order[:DIGITS_TRAIN], order[DIGITS_TRAIN:]
+    return Data.of(images[train], labels[train]), Data.of(images[test], labels[test])
+
+
+def _noisy(labels: Tensor, share: float) -> Tensor:
+    generator = stream(0, "digits/label noise")
+    classes = int(labels.max()) + 1
+    rows = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
+    noisy = labels.clone()
+    shift = torch.randint(1, classes, (len(rows),), generator=generator)
+    noisy[rows] = (labels[rows] + shift) % classes
+    return noisy
+
+
+def from_torchvision(root: Path, *, name: str) -> tuple[Data, Data]:
+    """Reads torchvision's own files below ``root``; downloaded where they are missing.
+
+    Raises UserError where they can be had neither way.
+    """
+    kind = getattr(torchvision.datasets, name)
+    by_split = {"split": ("train", "test")} if name == "SVHN" else {"train": (True, False)}
+    (keyword, values), *_ = by_split.items()
+    return tuple(  # type: ignore[return-value]
+        _tensors(_open(partial(kind, str(root), **{keyword: value}), name, root))
+        for value in values
+    )
+
+
+def few_of(root: Path, *, name: str, train: int, test: int) -> tuple[Data, Data]:
+    """One fixed draw of that many train and test images of one of torchvision's sets."""
+    whole = from_torchvision(root, name=name)
+    drawn = []
+    for part, size in zip(whole, (train, test), strict=True):
+        order = torch.randperm(len(part), generator=stream(0, f"{name}/few"))
+        rows = order[:size].sort().values
+        drawn.append(Data.of(part.images[rows], part.labels[rows], classes=part.classes))
+    return drawn[0], drawn[1]
+
+
+def _open(make: Callable[..., Any], name: str, root: Path) -> Any:
+    reason = ""
+    for download in (False, True):
+        try:
+            with contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
+                return make(download=download)
+        except Exception as error:  # files can be missing or damaged, and networks fail, in any way
+            reason = textwrap.shorten(str(error), 200) or type(error).__name__
+    raise UserError(
+        f"torchvision can neither read dataset {name!r} from --data {root} nor download it there "
+        f"({reason}); put its files there as torchvision lays them out, or give the folder that "
+        f"has them by --data"
+    )
+
+
+def _tensors(source: Any) -> Data:
+    """``(n, c, h, w)`` from torchvision's arrays: ``(n, h, w)``, ``(n, h, w, 3)``, SVHN's own."""
+    images = torch.as_tensor(source.data)
+    if images.ndim == 3:
+        images = images[:, None]
+    elif images.shape[-1] == 3:
+        images = images.permute(0, 3, 1, 2)
+    labels = source.labels if hasattr(source, "labels") else source.targets
+    names = getattr(source, "classes", ())
+    return Data.of(images.contiguous(), torch.as_tensor(labels).long(), classes=names)
+
+
+@hookimpl
+def unlearning_datasets() -> list[Dataset]:
+    """The digits, clean and noisy, torchvision's sets of 28 and 32 px, and few of CIFAR-10."""
+    source = "https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html"
+    address = "https://pytorch.org/vision/stable/generated/torchvision.datasets."
+    return [
+        Dataset("digits", partial(digits, noise=0.0), source),
+        Dataset("noisy-digits", partial(digits, noise=NOISE), source),
+        *(
+            Dataset(name, partial(from_torchvision, name=name), f"{address}{name}.html")
+            for name in ("CIFAR10", "CIFAR100", "SVHN", "FashionMNIST", "MNIST")
+        ),
+        Dataset(
+            "CIFAR10-5k",
+            partial(few_of, name="CIFAR10", train=5000, test=2000),
+            f"{address}CIFAR10.html",
+        ),
+        Dataset(
+            "FashionMNIST-2k",
+            partial(few_of, name="FashionMNIST", train=2000, test=2000),
+            f"{address}FashionMNIST.html",
+        ),
+    ]

@@ -1,0 +1,170 @@
+"""Ranks with simultaneous confidence sets, from gaps that were paired over replicates. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from harness.leaderboard.spread import DECIMALS, SIGNIFICANCE, Vector
+
+FLOOR = 0.01
+"""Percentage points: what a gap counts for at least, since 0 has no logarithm."""
+FEWEST_FOR_SETS = 6
+"""With fewer replicates rows stand in the order of their gaps, and nothing is tested."""
+BLOCK = 65_536
+"""Pairs that are compared at once: some megabytes."""
+
+Indices = NDArray[np.intp]
+Gaps = Mapping[str, Mapping[Any, float]]
+"""Row → replicate → gap in percentage points; every row has the same replicates."""
+Pair = tuple[str, str]
+
+
+class Rank(NamedTuple):
+    """A row's place by its mean gap, and the ranks that the tests leave open to it."""
+
+    place: int
+    """1 + the number of rows whose mean gap is lower."""
+    low: int | None
+    """1 + the number of rows that are significantly better; none without a test."""
+    high: int | None
+    """The number of rows less those that are significantly worse."""
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether the place by arithmetic means is none of the ranks by geometric ones."""
+        if self.low is None or self.high is None:
+            return False
+        return not self.low <= self.place <= self.high
+
+
+class _Pairs(NamedTuple):
+    """The differences of log gaps of all pairs of rows, first - second, over n replicates."""
+
+    first: Indices
+    second: Indices
+    mean: Vector
+    sd: Vector
+    """The sample's own; exactly 0 where all differences of the pair are the same."""
+    n: int
+
+
+def rank_sets(gaps: Gaps) -> dict[str, Rank]:
+    """Each row's place and its 95 % set of ranks, simultaneous over all rows.
+
+    All true ranks by geometric mean lie in their sets at once in 95 % of tables. With fewer than
+    six replicates there are places alone. Raises ValueError for rows whose replicates differ, for a
+    row without any, and for a gap that is negative or not finite.
+    """
+    if not gaps:
+        return {}
+    table = _table(gaps)
+    means = table.mean(axis=1).round(DECIMALS)
+    places = 1 + np.searchsorted(np.sort(means), means, side="left")
+    rows, replicates = table.shape
+    if replicates < FEWEST_FOR_SETS:
+        return {row: Rank(int(at), None, None) for row, at in zip(gaps, places, strict=True)}
+    better, worse = _significant(table)
+    low = 1 + np.bincount(worse, minlength=rows)
+    high = rows - np.bincount(better, minlength=rows)
+    sets = zip(places.tolist(), low.tolist(), high.tolist(), strict=True)
+    return {row: Rank(*each) for row, each in zip(gaps, sets, strict=True)}
+
+
+def significant_pairs(gaps: Gaps) -> set[Pair]:
+    """The pairs of rows, the better one first, that ``rank_sets`` tells apart.
+
+    Significant: the two-sided paired t-test on log gaps, floored at 0.01 points, has a p of at most
+    5 % after Holm's adjustment over all pairs. The better one has the lower geometric mean. Raises
+    ValueError as ``rank_sets`` does.
+    """
+    table, names = _table(gaps), list(gaps)
+    if table.shape[1] < FEWEST_FOR_SETS:
+        return set()
+    better, worse = _significant(table)
+    return {(names[i], names[j]) for i, j in zip(better.tolist(), worse.tolist(), strict=True)}
+
+
+def smallest_ratio(gaps: Gaps) -> float | None:
+    """The ratio of two rows' geometric mean gaps from which the tests could tell them apart.
+
+    At the median pair, at Holm's first step: the critical t at 5 % over the number of pairs, times
+    the standard error of the pair's differences of log gaps. None with fewer than two rows or six
+    replicates. Raises ValueError as ``rank_sets`` does.
+    """
+    table = _table(gaps)
+    if len(table) < 2 or table.shape[1] < FEWEST_FOR_SETS:
+        return None
+    pairs = _pairs(table)
+    level = SIGNIFICANCE / len(pairs.sd) / 2
+    critical = -float(special.stdtrit(pairs.n - 1, level))
+    return math.exp(critical * float(np.median(pairs.sd)) / math.sqrt(pairs.n))
+
+
+def holm(p_values: ArrayLike) -> Vector:
+    """The p-values (n,) adjusted for their number by Holm's step-down procedure, in [0, 1].
+
+    Holm 1979, https://www.jstor.org/stable/4615733
+    """
+    raw = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(raw, kind="stable")
+    steps = np.minimum(1.0, np.arange(len(raw), 0, -1) * raw[order])
+    adjusted = np.empty_like(raw)
+    adjusted[order] = np.maximum.accumulate(steps)
+    return adjusted
+
+
+def _table(gaps: Gaps) -> Vector:
+    """The gaps as (rows, replicates)."""
+    replicates: Sequence[Hashable] = list(next(iter(gaps.values()), ()))
+    expected = set(replicates)
+    for row, cells in gaps.items():
+        if not cells:
+            raise ValueError(f"row {row!r}: a row needs at least one replicate; it has none")
+        if cells.keys() != expected:
+            raise ValueError(
+                f"row {row!r}: all rows must have the same replicates, here {replicates}; "
+                f"got {list(cells)}"
+            )
+        if not all(math.isfinite(gap) and gap >= 0 for gap in cells.values()):
+            raise ValueError(
+                f"row {row!r}: every gap must be finite and not negative; got {[*cells.values()]}"
+            )
+    values = [[cells[replicate] for replicate in replicates] for cells in gaps.values()]
+    return np.array(values, dtype=np.float64).reshape(len(gaps), len(replicates))
+
+
+def _significant(table: Vector) -> tuple[Indices, Indices]:
+    """The significant pairs' better rows, and their worse ones."""
+    pairs = _pairs(table)
+    found = holm(_p_values(pairs)) <= SIGNIFICANCE
+    first, second, ahead = pairs.first[found], pairs.second[found], pairs.mean[found] < 0
+    return np.where(ahead, first, second), np.where(ahead, second, first)
+
+
+def _pairs(table: Vector) -> _Pairs:
+    logs = np.log(np.maximum(table, FLOOR))
+    rows, n = table.shape
+    first, second = np.triu_indices(rows, 1)
+    mean, sd = np.empty(len(first)), np.empty(len(first))
+    for start in range(0, len(first), BLOCK):
+        block = slice(start, start + BLOCK)
+        # differences of equal gaps, or of gaps in one ratio, are so but for float64's own noise
+        differences = (logs[first[block]] - logs[second[block]]).round(DECIMALS)
+        mean[block] = differences.mean(axis=1)
+        varies = np.ptp(differences, axis=1) > 0
+        sd[block] = np.where(varies, differences.std(axis=1, ddof=1), 0.0)
+    return _Pairs(first, second, mean, sd, n)
+
+
+def _p_values(pairs: _Pairs) -> Vector:
+    """Of equal rows 1, of a constant difference 0."""
+    varies = pairs.sd > 0
+    errors = np.where(varies, pairs.sd, 1.0) / math.sqrt(pairs.n)
+    tested = 2 * special.stdtr(pairs.n - 1, -np.abs(pairs.mean) / errors)
+    return np.asarray(np.where(varies, tested, np.where(pairs.mean == 0, 1.0, 0.0)))

@@ -1,0 +1,242 @@
+"""From installed plugins to the catalog: each plugin on its own, each failure with its reason."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import pluggy
+
+from harness.errors import UserError, unknown
+from harness.isolation.replacements import Everyones
+from harness.isolation.surroundings import undisturbed
+from harness.plugins import hookspecs
+from harness.plugins.hookspecs import PROJECT
+from harness.plugins.modules import begin, load_file, load_named
+from harness.plugins.source_hash import method_hash, source_hash
+from harness.specs.catalog import Backbone, Catalog, Dataset, Spec
+from harness.specs.method import Method
+from harness.specs.protocol import Protocol
+from harness.specs.scenario import REFERENCES, Scenario, Suite
+
+T = TypeVar("T")
+
+KIND: Mapping[type[Any], str] = {
+    Method: "method",
+    Backbone: "backbone",
+    Dataset: "dataset",
+    Protocol: "protocol",
+    Scenario: "scenario",
+    Suite: "suite",
+}
+
+GIVES: Mapping[str, tuple[type[Any], ...]] = {
+    "unlearning_methods": (Method,),
+    "unlearning_backbones": (Backbone,),
+    "unlearning_datasets": (Dataset,),
+    "unlearning_protocols": (Protocol,),
+    "unlearning_scenarios": (Scenario, Suite),
+}
+"""Hook → what it may return."""
+
+
+class PluginError(Exception):
+    """Why one plugin is left out."""
+
+
+def load_catalog(extra: Iterable[str] = ()) -> Catalog:
+    """Everything that the installed plugins and those of ``-p`` offer.
+
+    An installed plugin that fails is left out and named in ``failures``. A plugin of ``extra`` (a
+    module's name, or the path of a ``.py`` file) that fails is a UserError, and so are two specs of
+    one name.
+    """
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    specs: dict[tuple[str, str], Spec] = {}
+    origin: dict[tuple[str, str], str] = {("method", name): "harness" for name in REFERENCES}
+    failures: dict[str, str] = {}
+    given = list(dict.fromkeys(extra))
+    begin(Path(each) for each in given if each.endswith(".py"))
+    everyones = Everyones()
+    for name, load, required in _sources(given):
+        try:
+            added = _read_plugin(manager, name, load, everyones)
+        except PluginError as error:
+            if required:
+                raise UserError(f"plugin {name!r}: {error}") from None
+            failures[name] = str(error)
+            continue
+        for spec in added:
+            _add(spec, name, specs, origin)
+    _check_pages(origin)
+    return Catalog(
+        **{f"{kind}s": _named(specs, kind) for kind in KIND.values()},
+        origin=origin,
+        failures=failures,
+    )
+
+
+def find(kind: str, name: str, catalog: Mapping[str, T], failures: Mapping[str, str]) -> T:
+    """The spec of that name.
+
+    Raises UserError with the nearest names and with the plugins that were left out.
+    """
+    if name in catalog:
+        return catalog[name]
+    error = unknown(kind, name, catalog)
+    if failures:
+        left_out = "; ".join(f"{plugin}: {reason}" for plugin, reason in failures.items())
+        raise UserError(f"{error} (left out: {left_out})")
+    raise error
+
+
+def _sources(extra: Iterable[str]) -> Iterable[tuple[str, Callable[[], object], bool]]:
+    for point in sorted(
+        importlib.metadata.entry_points(group=PROJECT), key=lambda p: (_distribution(p), p.name)
+    ):
+        yield f"{_distribution(point)}:{point.name}", point.load, False
+    for given in extra:
+        yield given, lambda given=given: _import(given), True  # type: ignore[misc]
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"
+
+
+def _import(given: str) -> ModuleType:
+    path = Path(given)
+    return load_file(path) if path.suffix == ".py" else load_named(given)
+
+
+def _read_plugin(
+    manager: pluggy.PluginManager, name: str, load: Callable[[], object], everyones: Everyones
+) -> list[Spec]:
+    """The specs of a plugin, which changes nothing of the process that others would see."""
+    try:
+        with undisturbed():
+            plugin = load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        everyones.put_back()
+        raise PluginError(f"its import failed: {_brief(error)}") from error
+    _check_replaced(everyones, "its import")
+    try:
+        with undisturbed():
+            return _specs(manager, name, plugin)
+    except (PluginError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # whatever a stranger's objects do when they are looked at
+        raise PluginError(_brief(error)) from error
+    finally:
+        _check_replaced(everyones, "a hook of it")
+
+
+def _check_replaced(everyones: Everyones, by: str) -> None:
+    replaced = everyones.put_back()
+    if replaced:
+        raise PluginError(
+            f"{by} replaced {replaced}, which would change every method; "
+            f"replace it inside the method"
+        )
+
+
+def _specs(manager: pluggy.PluginManager, name: str, plugin: object) -> list[Spec]:
+    if manager.is_registered(plugin):  # installed, and given by -p as well
+        return []
+    _check_hooks(plugin)
+    manager.register(plugin, name)
+    callers = manager.get_hookcallers(plugin) or []
+    specs = [spec for caller in callers for spec in _call(manager, caller.name, plugin)]
+    for spec in specs:
+        if isinstance(spec, Method):  # its runs are named by it
+            method_hash(spec)
+        elif isinstance(spec, Backbone):
+            source_hash(spec.build)
+    return specs
+
+
+def _check_hooks(plugin: object) -> None:
+    """Holds every marked function against the hooks; pluggy alone ignores a misspelt one."""
+    marked = {
+        name: member
+        for name, member in inspect.getmembers(plugin)
+        if isinstance(getattr(member, f"{PROJECT}_impl", None), Mapping)
+    }
+    if not marked:
+        raise PluginError(
+            f"it has no hook; expected a function marked with @hookimpl and named one of "
+            f"{', '.join(GIVES)}"
+        )
+    for name, function in marked.items():
+        if name not in GIVES:
+            raise PluginError(str(unknown("hook", name, GIVES)))
+        if inspect.signature(function).parameters:
+            raise PluginError(
+                f"hook {name}{inspect.signature(function)} takes arguments; expected {name}()"
+            )
+
+
+def _call(manager: pluggy.PluginManager, hook: str, plugin: object) -> list[Spec]:
+    caller = getattr(manager.hook, hook)
+    found: list[Spec] = []
+    for impl in caller.get_hookimpls():
+        if impl.plugin is not plugin:
+            continue
+        try:
+            given = impl.function()
+            specs = None if given is None else list(given)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise PluginError(f"{hook}() failed: {_brief(error)}") from error
+        wanted = " or ".join(kind.__name__ for kind in GIVES[hook])
+        if specs is None:
+            raise PluginError(f"{hook}() returned None; expected a list of {wanted}")
+        for spec in specs:
+            if not isinstance(spec, GIVES[hook]):
+                shown = textwrap.shorten(repr(spec), 100)
+                raise PluginError(f"{hook}() gave {shown}; expected {wanted}")
+        found += specs
+    return found
+
+
+def _add(
+    spec: Spec, plugin: str, specs: dict[tuple[str, str], Spec], origin: dict[tuple[str, str], str]
+) -> None:
+    kind = next(kind for noun, kind in KIND.items() if isinstance(spec, noun))
+    at = kind, spec.name
+    if at in origin:
+        raise UserError(
+            f"two plugins give a {kind} named {spec.name!r}: {origin[at]} and {plugin}; "
+            f"rename one, or uninstall one of the two"
+        )
+    specs[at] = spec
+    origin[at] = plugin
+
+
+def _check_pages(origin: Mapping[tuple[str, str], str]) -> None:
+    pages: dict[str, tuple[str, str]] = {"readme": ("page", "README")}
+    for kind, name in origin:
+        if kind in ("method", "scenario"):
+            other = pages.setdefault(name.lower(), (kind, name))
+            if other != (kind, name):
+                raise UserError(
+                    f"{kind} {name!r} of {origin[kind, name]} and {other[0]} {other[1]!r} of "
+                    f"{origin.get(other, 'harness')} would share one page; rename one"
+                )
+
+
+def _named(specs: Mapping[tuple[str, str], Spec], kind: str) -> dict[str, Any]:
+    return {spec.name: spec for (of, _), spec in specs.items() if of == kind}
+
+
+def _brief(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0]}"

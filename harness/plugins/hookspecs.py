@@ -1,0 +1,50 @@
+"""The five hooks: each takes no argument and returns the specs that a plugin adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from harness.specs.protocol import Protocol
+from harness.specs.catalog import Backbone, Dataset
+from harness.specs.method import Method
+from harness.specs.scenario import Scenario, Suite
+
+PROJECT = "unlearning"
+"""pluggy's project name and the entry-point group of an installed plugin."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def unlearning_methods() -> Iterable[Method]:
+    """Unlearning methods."""
+    raise NotImplementedError
+
+
+@hookspec
+def unlearning_backbones() -> Iterable[Backbone]:
+    """Backbones beside timm's, which need no plugin."""
+    raise NotImplementedError
+
+
+@hookspec
+def unlearning_datasets() -> Iterable[Dataset]:
+    """Data sets."""
+    raise NotImplementedError
+
+
+@hookspec
+def unlearning_protocols() -> Iterable[Protocol]:
+    """Evaluation protocols; each is measured on every run, old ones too."""
+    raise NotImplementedError
+
+
+@hookspec
+def unlearning_scenarios() -> Iterable[Scenario | Suite]:
+    """Scenarios, and suites that name several of them."""
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""What is kept: lines of runs and measurements, the store, and tuned settings."""

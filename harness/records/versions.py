@@ -1,0 +1,98 @@
+"""Whether a line is of a newer version of this program: then it is kept, and not read.
+
+The one rule for files of records and for stores. Such a line is of an unknown kind or status, has a
+field that is unknown here, at any depth, or is of a later version of the harness's numbers. (Of a
+protocol the highest version stands, whoever measured it.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from harness.records.lines import CLASS_NAME, STATUSES, Measurement, Run, Undefined
+from harness.specs.data import Augmentation
+from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
+from harness.specs.protocol import Cost, Estimate
+from harness.specs.scenario import Recipe, Replicate, Scenario
+from harness.version import CODE
+
+CLASSES: Mapping[str, type[Any]] = {"run": Run, "measurement": Measurement, "undefined": Undefined}
+"""The kinds of line."""
+
+PARTS: Mapping[str, type[Any]] = {
+    part.__name__: part
+    for part in (
+        Scenario,
+        Recipe,
+        Augmentation,
+        RandomFraction,
+        WholeClass,
+        ClassFraction,
+        GivenRows,
+    )
+}
+"""What a scenario is made of, by the name under which ``plain`` writes it."""
+
+BESIDE_THE_SCENARIO = ("data", "build", "code", CLASS_NAME)
+"""What a run's line says beside its scenario: hashes of the data and of the backbone, and the
+version of the harness's numbers. Runs that differ in one of them share no table. Last, the name of
+the class that is forgotten, which parts no table."""
+
+OWN: Mapping[type[Any], frozenset[str]] = {
+    cls: frozenset(field.name for field in dataclasses.fields(cls))
+    for cls in (*CLASSES.values(), *PARTS.values(), Cost, Estimate, Replicate)
+}
+"""The fields that each class has in this version."""
+
+
+def is_newer(fields: Any) -> bool:
+    """Whether a newer version wrote what was read from a line."""
+    if not _is_map(fields) or not isinstance(fields.get("kind"), str):
+        return False
+    cls = CLASSES.get(fields["kind"])
+    if cls is None or _has_more(fields, cls, "kind"):
+        return True
+    if cls is Measurement:
+        estimates = fields.get("estimates")
+        return _is_map(estimates) and any(_has_more(e, Estimate) for e in estimates.values())
+    return cls is Run and _is_newer_run(fields)
+
+
+def newer_text(count: int, of: str) -> str:
+    """What is said of such lines, once a place."""
+    return f"{count} {of} were written by a newer version of this program; kept, not shown"
+
+
+def _is_newer_run(fields: Mapping[str, Any]) -> bool:
+    status, scenario = fields.get("status"), fields.get("scenario")
+    if isinstance(status, str) and status not in STATUSES:
+        return True
+    if _has_more(fields.get("cost"), Cost) or _has_more(fields.get("replicate"), Replicate):
+        return True
+    if not _is_map(scenario):
+        return False
+    code = scenario.get("code")
+    if isinstance(code, int) and code > CODE:
+        return True
+    own = {name: value for name, value in scenario.items() if name not in BESIDE_THE_SCENARIO}
+    return _is_newer_part(own)
+
+
+def _is_newer_part(value: Any) -> bool:
+    """Whether something in a scenario is of a class that is unknown here, or has a new field."""
+    if isinstance(value, list | tuple):
+        return any(map(_is_newer_part, value))
+    if not _is_map(value) or not isinstance(value.get("is"), str):
+        return False
+    part = PARTS.get(value["is"])
+    return part is None or _has_more(value, part) or any(map(_is_newer_part, value.values()))
+
+
+def _has_more(value: Any, cls: type[Any], *besides: str) -> bool:
+    return _is_map(value) and not value.keys() <= {*OWN[cls], "is", *besides}
+
+
+def _is_map(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping)

@@ -1,0 +1,76 @@
+"""Backbones and data sets by name, and every spec that the plugins gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from harness.specs.checks import (
+    Function,
+    OrNone,
+    Text,
+    Whole,
+    settle,
+)
+from harness.specs.data import Data
+from harness.specs.method import Method
+from harness.specs.names import check_name
+from harness.specs.protocol import Protocol
+from harness.specs.scenario import Scenario, Suite
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network by name. What no plugin gives is built by timm."""
+
+    name: str
+    build: Callable[..., nn.Module]
+    """``build(channels=…, classes=…, size=(h, w), stem=…)``; its input is normalised already."""
+
+    def __post_init__(self) -> None:
+        check_name("backbone", self.name)
+        settle(self, f"backbone {self.name!r}", build=Function())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A train and a test set by name."""
+
+    name: str
+    load: Callable[[Path], tuple[Data, Data]]
+    """From the folder of ``--data`` to (train, test), on the CPU."""
+    source: str = ""
+    channels: int | None = None
+    """Of an image; needed only where ``(n, c, h, w)`` looks like ``(n, h, w, c)``."""
+
+    def __post_init__(self) -> None:
+        check_name("dataset", self.name)
+        settle(
+            self,
+            f"dataset {self.name!r}",
+            load=Function(),
+            source=Text(empty=True),
+            channels=OrNone(Whole(1)),
+        )
+
+
+Spec = Method | Backbone | Dataset | Protocol | Scenario | Suite
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Every spec by name, made once in ``main()`` and passed along."""
+
+    methods: Mapping[str, Method] = field(default_factory=dict)
+    backbones: Mapping[str, Backbone] = field(default_factory=dict)
+    datasets: Mapping[str, Dataset] = field(default_factory=dict)
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)
+    scenarios: Mapping[str, Scenario] = field(default_factory=dict)
+    suites: Mapping[str, Suite] = field(default_factory=dict)
+    origin: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(kind, name) → the plugin that gave it."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Plugin → why it was left out."""

@@ -1,0 +1,226 @@
+"""Images and labels as tensors on one device: select, join, cut into equal batches, augment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from harness.specs.checks import Flag, Several, Text, require_own_class, settle, shown
+
+CROP_PADDING = 4
+"""Pixels of black border from which a random crop is cut, as in every CIFAR recipe."""
+
+
+SMALL_INTS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32})
+"""Types of labels that are kept as int64; a float or a truth value is no label."""
+
+
+class DataError(ValueError):
+    """What is no labelled set of images."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A labelled set of images whose rows remember where they came from."""
+
+    images: Tensor
+    """``(n, c, h, w)``: uint8, or float32 in [0, 1]."""
+    labels: Tensor
+    """``(n,)`` int64."""
+    index: Tensor
+    """``(n,)`` int64: the row in the original train set."""
+    augment: Tensor
+    """``(n,)`` bool: whether training may crop and flip this row."""
+    classes: tuple[str, ...] = ()
+    """The names of labels 0, 1 …; empty where they have none."""
+
+    def __post_init__(self) -> None:
+        _check_images(self.images)
+        n = len(self.images)
+        for name, dtype in (("labels", "int64"), ("index", "int64"), ("augment", "bool")):
+            column: Tensor = getattr(self, name)
+            _check_tensor(name, column)
+            if column.dtype in SMALL_INTS and name == "labels":
+                column = column.long()
+                object.__setattr__(self, name, column)
+            if column.shape != (n,) or column.dtype != getattr(torch, dtype):
+                raise DataError(
+                    f"{name} must be ({n},) {dtype}; got {tuple(column.shape)}, {column.dtype}"
+                )
+            if column.device != self.device:
+                raise DataError(
+                    f"{name} must be on {self.device}, as the images; got {column.device}"
+                )
+
+    @classmethod
+    def of(
+        cls, images: Tensor, labels: Tensor, *, augment: bool = True, classes: Iterable[str] = ()
+    ) -> Data:
+        """A fresh data set: its rows are numbered from 0.
+
+        ``classes`` names every label from 0, also those that no image here has. Raises DataError,
+        a ValueError, for what is no labelled set of images.
+        """
+        _check_images(images)
+        n = len(images)
+        return cls(
+            images,
+            labels,
+            torch.arange(n, device=images.device),
+            torch.full((n,), augment, device=images.device),
+            class_names(classes),
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def device(self) -> torch.device:
+        """Where every column lies."""
+        return self.images.device
+
+    def select(self, rows: Tensor) -> Data:
+        """The given rows (positions, or a mask), everything that belongs to them along."""
+        at = rows.to(self.device)
+        columns = self.images[at], self.labels[at], self.index[at], self.augment[at]
+        return Data(*columns, self.classes)
+
+    def relabel(self, labels: Tensor) -> Data:
+        """The same images with other labels."""
+        return replace(self, labels=labels)
+
+    def to(self, device: torch.device | str) -> Data:
+        """The same data on another device."""
+        return Data(
+            self.images.to(device),
+            self.labels.to(device),
+            self.index.to(device),
+            self.augment.to(device),
+            self.classes,
+        )
+
+
+def class_names(names: Any) -> tuple[str, ...]:
+    """Names as a tuple; raises DataError for anything but distinct texts."""
+    given = names if isinstance(names, str) else [*names]
+    try:
+        return Several(Text(), "classes' names", distinct=True).take(given)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"classes must be distinct names, as in ('cat', 'dog'); got {shown(names)} ({error})"
+        ) from None
+
+
+def _check_images(images: Any) -> None:
+    _check_tensor("images", images)
+    if images.ndim != 4 or images.dtype not in (torch.uint8, torch.float32):
+        raise DataError(
+            f"images must be (n, c, h, w), uint8 or float32 in [0, 1]; "
+            f"got {tuple(images.shape)}, {images.dtype}"
+        )
+
+
+def _check_tensor(name: str, column: Any) -> None:
+    if not isinstance(column, Tensor) or column.layout != torch.strided:
+        found = column.layout if isinstance(column, Tensor) else type(column).__name__
+        raise DataError(f"{name} must be a dense torch tensor; got {found}; see torch.as_tensor")
+
+
+def join(*parts: Data) -> Data:
+    """All rows in order; images become float32 as soon as one part is.
+
+    Raises ValueError where the parts have images of different shapes.
+    """
+    shapes = {part.shape for part in parts}
+    if len(shapes) != 1:
+        raise ValueError(f"cannot join images of different shapes: {sorted(shapes)}")
+    exact = any(part.images.dtype == torch.float32 for part in parts)
+    images = [as_float(part.images) if exact else part.images for part in parts]
+    return Data(
+        torch.cat(images),
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.index for part in parts]),
+        torch.cat([part.augment for part in parts]),
+        parts[0].classes if len({part.classes for part in parts}) == 1 else (),
+    )
+
+
+def as_float(images: Tensor) -> Tensor:
+    """float32 in [0, 1], whatever the storage."""
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
+
+
+def equal_batches(n: int, batch: int) -> list[slice]:
+    """⌈n / batch⌉ slices of [0, n) whose sizes differ by at most one.
+
+    A last batch of a handful of images would ruin the statistics of BatchNorm.
+
+    Raises ValueError for a batch below 1.
+    """
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1; got {batch}")
+    count = -(-n // batch)
+    bounds = [n * i // count for i in range(count + 1)] if count else [0]
+    return [slice(low, high) for low, high in pairwise(bounds)]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What training may do to an image whose row allows it."""
+
+    crop: bool = False
+    """Cut the image at a random place from a black border of ``CROP_PADDING`` pixels."""
+    flip: bool = False
+    """Mirror it left to right, half of the time."""
+
+    def __post_init__(self) -> None:
+        require_own_class(self, Augmentation)
+        settle(self, "Augmentation", crop=Flag(), flip=Flag())
+
+
+NO_AUGMENTATION = Augmentation()
+
+
+@dataclass(frozen=True, eq=False)
+class Distortions:
+    """One epoch's random numbers, a row an image: all of them drawn before the first batch."""
+
+    shift: Tensor
+    """``(n, 2)`` int64 in [-CROP_PADDING, CROP_PADDING]: down and right."""
+    mirror: Tensor
+    """``(n,)`` bool."""
+
+    @classmethod
+    def draw(cls, augment: Tensor, kind: Augmentation, generator: torch.Generator) -> Distortions:
+        """Independent for each image; none for a row that does not allow it."""
+        n, device = len(augment), augment.device
+        shift = torch.randint(-CROP_PADDING, CROP_PADDING + 1, (n, 2), generator=generator)
+        mirror = torch.rand(n, generator=generator) < 0.5
+        return cls(
+            shift.to(device, non_blocking=True) * (augment & kind.crop)[:, None],
+            mirror.to(device, non_blocking=True) & augment & kind.flip,
+        )
+
+    def apply(self, images: Tensor, rows: Tensor) -> Tensor:
+        """The images ``(b, c, h, w)`` of these rows ``(b,)``, each moved in its own way."""
+        b, c, height, width = images.shape
+        pad, wide = CROP_PADDING, width + 2 * CROP_PADDING
+        mirror, (down, right) = self.mirror[rows, None], self.shift[rows].unbind(1)
+        across = torch.arange(width, device=images.device)
+        across = torch.where(mirror, across.flip(0), across) + (pad - right)[:, None]
+        along = torch.arange(height, device=images.device) + (pad - down)[:, None]
+        source = (along[:, :, None] * wide + across[:, None, :]).view(b, 1, height * width)
+        bordered = F.pad(images, (pad, pad, pad, pad)).flatten(2)
+        return bordered.gather(2, source.expand(b, c, height * width)).view(images.shape)

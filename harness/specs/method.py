@@ -1,0 +1,109 @@
+"""What a method is, and all that it sees of a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.specs.checks import (
+    Flag,
+    Function,
+    OneOf,
+    Several,
+    Text,
+    settle,
+)
+from harness.specs.configs import check_search, checked_config
+from harness.specs.data import Data
+from harness.specs.forgetting import KINDS
+from harness.specs.names import check_name
+from harness.specs.scenario import Scenario
+from harness.specs.search import Setting
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """All that a method sees. There is no test set and no retrained model in it."""
+
+    model: nn.Module
+    """The original model: the method's own copy, to change or to keep. Images in [0, 1] go in."""
+    retain: Data
+    """The part of the retain set that the scenario grants; it may be empty."""
+    forget: Data
+    held_out: Data
+    """Data that no model was trained on; usually empty."""
+    untrained: Callable[[], nn.Module]
+    """A new model of the same architecture, freshly initialised, another one at each call."""
+    scenario: Scenario
+    generator: torch.Generator
+    """The method's own stream of random numbers, on the CPU."""
+    stored: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the method's ``at_training`` gave; empty for every other method."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """An unlearning method: a function from a task and a config to a model."""
+
+    name: str
+    unlearn: Callable[[Task, Any], nn.Module]
+    config: Any
+    """A frozen dataclass: the default settings."""
+    needs_retain: bool = True
+    """False: the method also works where the scenario grants no retain data."""
+    needs_held_out: bool = False
+    defined_for: frozenset[str] = KINDS
+    paper: str = ""
+    search: Mapping[str, Setting] = field(default_factory=dict)
+    """Setting → what a tuner may try; a method without any runs at its defaults."""
+    at_training: Callable[[nn.Module, Data], Mapping[str, Tensor]] | None = None
+    """Statistics of the original model and its whole train set, stored when it was trained; a grade
+    of its own: pages mark the method, since one that comes later cannot have them."""
+
+    def __post_init__(self) -> None:
+        check_name("method", self.name)
+        what = f"method {self.name!r}"
+        settle(
+            self,
+            what,
+            unlearn=Function(),
+            needs_retain=Flag(),
+            needs_held_out=Flag(),
+            defined_for=Several(OneOf(tuple(sorted(KINDS))), "kinds of forget set", least=1),
+            paper=Text(empty=True),
+            at_training=Function(optional=True),
+        )
+        object.__setattr__(self, "defined_for", frozenset(self.defined_for))
+        object.__setattr__(self, "config", checked_config(what, self.config))
+        check_search(what, self.config, self.search)
+
+    def undefined_because(self, scenario: Scenario) -> str:
+        """Why the method has no row in this scenario; empty where it has one."""
+        if self.needs_retain and scenario.retain_access == 0:
+            return "needs the retain set"
+        if self.needs_held_out and scenario.held_out == 0:
+            return "needs held-out data"
+        if scenario.forget.kind not in self.defined_for:
+            return f"is not defined for {scenario.forget.kind} forgetting"
+        return ""
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """Settings for a config to inherit whose method fine-tunes with and without retain data."""
+
+    epochs: int
+    lr: float
+    epochs_without_retain: int
+    """Where no retain data is granted an epoch is short, and nothing holds the model."""
+    lr_without_retain: float
+
+    def course(self, task: Task) -> tuple[int, float]:
+        """Epochs and learning rate for what the task grants."""
+        if len(task.retain):
+            return self.epochs, self.lr
+        return self.epochs_without_retain, self.lr_without_retain

@@ -1,0 +1,134 @@
+"""What a run leaves to be measured, and what a measurement is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from harness.specs.checks import (
+    Exactly,
+    Function,
+    OneOf,
+    OrNone,
+    Real,
+    Several,
+    Text,
+    Whole,
+    settle,
+)
+from harness.specs.names import check_name
+
+ANY = OrNone(Real(whole_stays=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """One model's logits, each ``(n, classes)`` float32."""
+
+    forget: Tensor
+    retain: Tensor
+    test: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The recorded labels of the same rows, each ``(n,)`` int64."""
+
+    forget: Tensor
+    retain: Tensor
+    test: Tensor
+
+
+STORED = "stored"
+"""The phase of a cost in which a method looked at the original's training."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one model took to make, everything included."""
+
+    seconds: Mapping[str, float]
+    """By phase, the device synchronised."""
+    passes: float
+    """Floating-point work, in forwards of one sample through the backbone."""
+    peak_memory: int | None = None
+    """Bytes on the GPU; none on a CPU, where a process's memory is not one run's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a protocol measures: one model beside models retrained without the forget set."""
+
+    target: Outputs
+    labels: Labels
+    nonmembers: Tensor
+    """``(m,)`` int64 rows of the test set with the forget set's class proportions."""
+    retrained: tuple[Outputs, ...]
+    """K of them; of a retrained model's own evidence, the other K - 1."""
+    cost: Cost
+
+
+CONFIDENCE = 0.95
+"""The level of every interval."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value with its 95 % interval over the points that it was measured on."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    note: str = ""
+    """Why there is no value."""
+
+    def __post_init__(self) -> None:
+        settle(self, "Estimate", value=ANY, low=ANY, high=ANY, n=Whole(0), note=Text(empty=True))
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"Estimate: low and high go together; got {self.low} and {self.high}")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"Estimate: low must not be above high; got {self.low}, {self.high}")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column: its unit, and which way is good."""
+
+    name: str
+    unit: str = "%"
+    goal: Literal["high", "low", "match"] = "match"
+    """``match``: the nearer to the retrained models' value, the better."""
+
+    def __post_init__(self) -> None:
+        goal = OneOf(("high", "low", "match"))
+        settle(self, "Metric", name=Text(), unit=Text(empty=True), goal=goal)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A measurement: a pure function of the evidence."""
+
+    name: str
+    version: int
+    """Raised whenever its numbers change; finished runs are then measured again."""
+    metrics: tuple[Metric, ...]
+    measure: Callable[[Evidence], Mapping[str, Estimate]]
+    paper: str = ""
+
+    def __post_init__(self) -> None:
+        check_name("protocol", self.name)
+        settle(
+            self,
+            f"protocol {self.name!r}",
+            version=Whole(0),
+            metrics=Several(Exactly((Metric,)), "Metric", least=1),
+            measure=Function(),
+            paper=Text(empty=True),
+        )
+        names = [metric.name for metric in self.metrics]
+        if len({*names}) < len(names):
+            raise ValueError(f"protocol {self.name!r}: its metrics share a name; got {names}")

@@ -1,0 +1,158 @@
+"""Forget, retain, held-out and non-member rows."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from harness import (
+    ClassFraction,
+    GivenRows,
+    RandomFraction,
+    Recipe,
+    Replicate,
+    Scenario,
+    UserError,
+    WholeClass,
+)
+from harness.datasets.splits import class_matched, split, training_rows
+
+BASE = Scenario("s", "d", "b", Recipe(1, 0.1), RandomFraction(0.1))
+TRAIN = torch.arange(200) % 5
+TEST = torch.arange(83) % 5
+
+
+@pytest.mark.parametrize(
+    ("rule", "size"),
+    [
+        (RandomFraction(0.1), 20),
+        (WholeClass(2), 40),
+        (ClassFraction(2, 0.5), 20),
+        (GivenRows((7, 3)), 2),
+    ],
+)
+def test_forget_and_retain_part_the_train_set(rule, size):
+    rows = split(replace(BASE, forget=rule), Replicate(0, 0), TRAIN, TEST)
+
+    assert len(rows.forget) == size
+    assert sorted([*rows.forget.tolist(), *rows.retain.tolist()]) == list(range(200))
+    assert torch.equal(rows.forget, rows.forget.sort().values)
+    if isinstance(rule, WholeClass | ClassFraction):
+        assert TRAIN[rows.forget].unique().tolist() == [2]
+
+
+def test_another_forget_seed_draws_another_set_and_the_same_the_same():
+    draws = [split(BASE, Replicate(0, seed), TRAIN, TEST).forget for seed in (0, 0, 1)]
+
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_the_methods_and_the_seed_of_the_model_have_no_part_in_the_draw():
+    draws = [split(BASE, Replicate(seed, 5), TRAIN, TEST) for seed in (0, 1)]
+
+    assert torch.equal(draws[0].forget, draws[1].forget)
+    assert torch.equal(draws[0].nonmembers, draws[1].nonmembers)
+
+
+@pytest.mark.parametrize(("access", "size"), [(1.0, 180), (0.1, 18), (0.0, 0)])
+def test_a_method_sees_its_share_of_the_retain_set(access, size):
+    rows = split(replace(BASE, retain_access=access), Replicate(0, 0), TRAIN, TEST)
+
+    assert len(rows.visible) == size
+    assert torch.isin(rows.visible, rows.retain).all()
+
+
+def test_held_out_rows_are_neither_trained_on_nor_forgotten():
+    scenario = replace(BASE, held_out=0.2)
+
+    rows = split(scenario, Replicate(3, 4), TRAIN, TEST)
+    members = training_rows(scenario, Replicate(3, 4), 200)
+
+    assert len(rows.held_out) == 40
+    assert not torch.isin(rows.held_out, members).any()
+    assert sorted([*rows.forget.tolist(), *rows.retain.tolist()]) == members.tolist()
+
+
+def test_nonmembers_have_the_forget_sets_class_proportions_and_are_as_many_as_can_be():
+    forget = torch.tensor([0] * 10 + [1] * 30)
+    test = torch.tensor([0] * 50 + [1] * 60 + [2] * 9)
+
+    rows = class_matched(forget, test, torch.Generator().manual_seed(0))
+
+    assert torch.bincount(test[rows], minlength=3).tolist() == [20, 60, 0]
+    assert len(rows.unique()) == len(rows)
+
+
+def test_a_class_that_the_test_set_lacks_leaves_no_nonmembers():
+    rows = class_matched(torch.tensor([4, 4]), torch.tensor([0, 1]), torch.Generator())
+
+    assert len(rows) == 0
+
+
+def test_a_class_that_the_data_lack_is_a_users_mistake():
+    with pytest.raises(UserError, match=r"forgets class 9.*classes are 0 to 4"):
+        split(replace(BASE, forget=WholeClass(9)), Replicate(0, 0), TRAIN, TEST)
+
+
+@pytest.mark.parametrize("rows", [(200,), (3, 10**12)])
+def test_rows_outside_the_train_set_are_a_users_mistake(rows):
+    with pytest.raises(UserError, match=r"must be in \[0, 200\)"):
+        split(replace(BASE, forget=GivenRows(rows)), Replicate(0, 0), TRAIN, TEST)
+
+
+def test_a_class_that_the_data_lack_is_told_with_the_classes_names():
+    names = ("ant", "bee", "cat", "dog", "emu", "fox")
+    labels = TRAIN, TEST
+
+    for label, found in ((9, "class 9, which .* lacks"), (5, r"class 5 \(fox\), which .* has no")):
+        scenario = replace(BASE, forget=ClassFraction(label, 0.5))
+        with pytest.raises(UserError, match=f"forgets {found}.*its classes are ant, bee.* fox"):
+            split(scenario, Replicate(0, 0), *labels, names)
+
+
+def test_rows_outside_are_counted_and_one_is_named():
+    with pytest.raises(UserError, match=r"\[0, 200\).*'d'; 2 of 3 are not, such as 200"):
+        split(replace(BASE, forget=GivenRows((7, 200, 999))), Replicate(0, 0), TRAIN, TEST)
+
+
+def test_given_rows_that_a_replicate_holds_out_are_refused_with_the_numbers():
+    scenario = replace(BASE, forget=GivenRows(range(100)), held_out=0.1)
+    held_out = split(replace(BASE, held_out=0.1), Replicate(3, 3), TRAIN, TEST).held_out
+    given = [row for row in held_out.tolist() if row < 100]
+
+    with pytest.raises(
+        UserError,
+        match=f"{len(given)} of its 100 given rows are held out with "
+        f"seed 3, such as {given[0]}, .*expected held_out=0.0",
+    ):
+        split(scenario, Replicate(3, 3), TRAIN, TEST)
+
+
+def test_given_rows_that_no_replicate_holds_out_are_all_forgotten():
+    held_out = split(replace(BASE, held_out=0.1), Replicate(3, 3), TRAIN, TEST).held_out
+    rows = sorted({*range(200)} - {*held_out.tolist()})[:50]
+
+    found = split(replace(BASE, forget=GivenRows(rows), held_out=0.1), Replicate(3, 3), TRAIN, TEST)
+
+    assert found.forget.tolist() == rows
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"held_out": 0.001}, "held_out 0.001 of 200 rows is none; expected 0, or at least 0.005"),
+        ({"retain_access": 0.001}, "retain_access 0.001 of 180 rows is none"),
+        ({"tuning": 0.01}, "tuning 0.01 of each class's test images is none"),
+        ({"tuning": 0.99}, "tuning 0.99 leaves none of 83 test images to report"),
+    ],
+)
+def test_a_share_that_comes_to_no_row_is_a_users_mistake(fields, message):
+    with pytest.raises(UserError, match=message):
+        split(replace(BASE, **fields), Replicate(0, 0), TRAIN, TEST)
+
+
+def test_to_forget_everything_or_nothing_is_a_users_mistake():
+    for rule in (RandomFraction(0.001), GivenRows(tuple(range(200)))):
+        with pytest.raises(UserError, match="both must be at least 1"):
+            split(replace(BASE, forget=rule), Replicate(0, 0), TRAIN, TEST)
