@@ -2,9 +2,10 @@
 
 from harness.errors import UserError
 from harness.plugins.hookspecs import hookimpl
+from harness.specs.augmentation import Augmentation
 from harness.specs.catalog import Backbone, Dataset
 from harness.specs.configs import require_no_negative
-from harness.specs.data import Augmentation, Data, as_float, join
+from harness.specs.data import Data, as_float, join
 from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.specs.method import FineTuning, Method, Task
 from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.plugins.hookspecs import hookimpl
-from harness.specs.data import Augmentation
+from harness.specs.augmentation import Augmentation
 from harness.specs.forgetting import ClassFraction, RandomFraction, WholeClass
 from harness.specs.scenario import Recipe, Scenario, Suite
 

@@ -55,7 +55,7 @@ INSIDE = {
         {"stored"},
     ),
     "runs": (
-        {"commission", "environment", "networks", "plan", "studies"},
+        {"commission", "environment", "networks", "plan", "studies", "warm"},
         {"entrants", "lineage", "models", "queue"},
         {"recording"},
         {"steps"},
@@ -65,8 +65,8 @@ INSIDE = {
     ),
     "specs": (
         {"checks", "names"},
-        {"data", "forgetting", "protocol", "search"},
-        {"configs", "scenario"},
+        {"augmentation", "forgetting", "protocol", "search"},
+        {"configs", "data", "scenario"},
         {"method"},
         {"catalog"},
     ),

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -140,6 +139,8 @@ def designs(
         return [*_plugin_ways(order, backbones[base])]
     if _is_timms(base):
         return [*_timm_ways(order)]
+    import timm
+
     raise unknown("backbone", base, {*backbones, *timm.list_models()})
 
 
@@ -185,6 +186,8 @@ def _given(order: _Order, backbone: Backbone, stem: Stem) -> nn.Module:
 
 def _is_timms(name: str) -> bool:
     """Whether timm lists the network; behind a dot may be one of its sets of pretrained weights."""
+    import timm
+
     try:
         timm.models.get_pretrained_cfg(name)
     except RuntimeError:
@@ -215,6 +218,8 @@ def _timm_ways(order: _Order) -> Iterator[Design]:
 
 def _native(name: str) -> list[Size]:
     """The size of the images that timm's network was made for, if that is known."""
+    import timm
+
     config = timm.models.get_pretrained_cfg(name)
     return [] if config is None else [config.input_size[-2:]]
 
@@ -243,6 +248,8 @@ def _scaled(order: _Order, seen: Size, change: str, net: Callable[[], nn.Module]
 
 def _create(order: _Order, seen: Size, **settings: int) -> nn.Module:
     """Timm's network, without pretrained weights; the user's own settings prevail."""
+    import timm
+
     size = {"img_size": seen} if _is_fixed(order.base) else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what timm says of its own ways is no user's to mend
@@ -258,6 +265,8 @@ def _create(order: _Order, seen: Size, **settings: int) -> nn.Module:
 
 def _is_fixed(name: str) -> bool:
     """Whether timm's network is built for images of one size."""
+    import timm
+
     config = timm.models.get_pretrained_cfg(name)
     return config is not None and bool(config.fixed_input_size)
 

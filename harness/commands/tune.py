@@ -19,6 +19,7 @@ from harness.isolation.processes import Child, Family
 from harness.records.tuned import FOLDER, Tuning, Unread, read, tuning_of, write
 from harness.runs.entrants import Request, wanted_methods, wanted_scenarios
 from harness.runs.tuning import Ground, tune
+from harness.runs.warm import warm
 from harness.specs.catalog import Catalog
 from harness.specs.method import Method
 from harness.terminal import say
@@ -139,7 +140,9 @@ def _tuned(
 
     Raises UserError where the command cannot go on.
     """
-    waiting, names = [*reversed(methods)], dict[Child, str]()
+    waiting = [*reversed(methods)]
+    names: dict[Child, str] = {}
+    warm()
     with Family() as family:
         while waiting or names:
             while waiting and len(names) < count:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -103,6 +101,8 @@ def digits(_root: Path, *, noise: float) -> tuple[Data, Data]:
 
     ``noise`` is the share of all labels, before the split, that are replaced by another label.
     """
+    from sklearn.datasets import load_digits
+
     bunch = load_digits()
     small = torch.as_tensor(bunch.images, dtype=torch.float32)[:, None] / 16
     side = DIGITS_SIDE
@@ -129,6 +129,8 @@ def from_torchvision(root: Path, *, name: str) -> tuple[Data, Data]:
 
     Raises UserError where they can be had neither way.
     """
+    import torchvision
+
     kind = getattr(torchvision.datasets, name)
     by_split = {"split": ("train", "test")} if name == "SVHN" else {"train": (True, False)}
     (keyword, values), *_ = by_split.items()

@@ -12,8 +12,6 @@ from functools import cache
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision import transforms
-from torchvision.transforms import functional as TF
 
 from harness.errors import UserError
 
@@ -105,12 +103,14 @@ def _size(pixels: Tensor) -> tuple[int, int]:
 
 
 def _pixels(name: str, mode: str, side: int | None) -> Tensor:
+    from torchvision.transforms import functional as TF
+
     with _opened(name) as image:
         image.info.pop("transparency", None)  # of a palette's, Pillow warns
         picture = ImageOps.exif_transpose(image).convert(mode)
     if side is not None:
         picture = TF.center_crop(TF.resize(picture, side), [side, side])
-    pixels: Tensor = transforms.PILToTensor()(picture)
+    pixels: Tensor = TF.pil_to_tensor(picture)
     return pixels
 
 

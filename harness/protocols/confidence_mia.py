@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.svm import SVC
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,6 +31,8 @@ def measure(evidence: Evidence) -> dict[str, Estimate]:
         return {"svc": proportion(0, 0)}
     features = np.concatenate([members, nonmembers])[:, None]
     classes = np.repeat([1, 0], [len(members), len(nonmembers)])
+    from sklearn.svm import SVC
+
     attack = SVC(C=3, gamma="auto", kernel="rbf").fit(features, classes)
     taken = attack.predict(forget[:, None])
     return {"svc": proportion(int(np.count_nonzero(taken == 0)), len(taken))}

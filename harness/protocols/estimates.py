@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from harness.specs.protocol import CONFIDENCE, Estimate
 
@@ -41,6 +40,8 @@ def delong(members: ArrayLike, nonmembers: ArrayLike) -> Estimate:
     value, n = 100 * float(wins.mean()), len(wins) + len(losses)
     if min(len(wins), len(losses)) < 2:
         return Estimate(value, n=n)
+    from scipy import stats
+
     variance = float(np.var(wins, ddof=1) / len(wins) + np.var(losses, ddof=1) / len(losses))
     half = 100 * float(stats.norm.isf((1 - CONFIDENCE) / 2)) * math.sqrt(variance)
     return Estimate(value, max(0.0, value - half), min(100.0, value + half), n)
@@ -72,6 +73,8 @@ def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float) -> Estimat
 
 
 def _share(successes: int, n: int, *, method: Literal["wilson", "exact"]) -> Estimate:
+    from scipy import stats
+
     interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method=method)
     return Estimate(100 * successes / n, 100 * float(interval.low), 100 * float(interval.high), n)
 
@@ -94,6 +97,8 @@ def _missing(members: Vector, nonmembers: Vector) -> str:
 
 def _placements(members: Vector, nonmembers: Vector) -> tuple[Vector, Vector]:
     """The share of the other side that scores lower: for each member, then for each non-member."""
+    from scipy import stats
+
     m, n = len(members), len(nonmembers)
     together = stats.rankdata(np.concatenate([members, nonmembers]))
     nonmembers_below = together[:m] - stats.rankdata(members)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from harness.records.lines import CLASS_NAME, STATUSES, Measurement, Run, Undefined
-from harness.specs.data import Augmentation
+from harness.specs.augmentation import Augmentation
 from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.specs.protocol import Cost, Estimate
 from harness.specs.scenario import Recipe, Replicate, Scenario

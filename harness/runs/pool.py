@@ -16,6 +16,7 @@ from harness.runs.plan import Plan, Step
 from harness.runs.queue import Schedule
 from harness.runs.recording import record_failure
 from harness.runs.steps import Bench
+from harness.runs.warm import warm
 from harness.runs.worker import (
     BROKEN,
     CHANGED,
@@ -77,6 +78,8 @@ def work(plan: Plan, bench: Bench, report: Report, means: Means) -> None:
         torch.set_num_threads(means.threads)
         _Scheduler(plan, bench, report, means, None).work()
         return
+    if plan.steps:
+        warm()
     with Family() as family:
         _Scheduler(plan, bench, report, means, family).work()
 

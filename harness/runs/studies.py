@@ -46,11 +46,11 @@ def _mend(path: Path) -> None:
 
 
 def _study(path: Path) -> Any:
-    from optuna import create_study  # noqa: PLC0415 - no other verb pays for it
-    from optuna import logging as talk  # noqa: PLC0415
-    from optuna.storages import JournalStorage  # noqa: PLC0415
-    from optuna.storages.journal import JournalFileBackend  # noqa: PLC0415
-    from optuna.trial import TrialState  # noqa: PLC0415
+    from optuna import create_study
+    from optuna import logging as talk
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import TrialState
 
     talk.set_verbosity(logging.WARNING)
     Path(f"{path}.lock").unlink(missing_ok=True)  # Optuna's own, of a command that was killed
@@ -67,7 +67,7 @@ def _study(path: Path) -> Any:
 
 def sampler(seed: int) -> Any:
     """What draws the next settings; the seed decides them, with the trials before."""
-    from optuna.samplers import TPESampler  # noqa: PLC0415
+    from optuna.samplers import TPESampler
 
     return TPESampler(seed=seed % 2**32, n_startup_trials=WARM_UP)
 
@@ -81,7 +81,7 @@ def distributions(method: Method) -> dict[str, Any]:
 
 
 def _distribution(setting: Setting, *, whole: bool) -> Any:
-    from optuna.distributions import (  # noqa: PLC0415
+    from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
         IntDistribution,

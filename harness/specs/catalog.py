@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from harness.specs.checks import (
     Function,
@@ -15,11 +14,15 @@ from harness.specs.checks import (
     Whole,
     settle,
 )
-from harness.specs.data import Data
 from harness.specs.method import Method
 from harness.specs.names import check_name
 from harness.specs.protocol import Protocol
 from harness.specs.scenario import Scenario, Suite
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from harness.specs.data import Data
 
 
 @dataclass(frozen=True)

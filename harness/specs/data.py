@@ -11,14 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.specs.checks import Flag, Several, Text, require_own_class, settle, shown
-
-CROP_PADDING = 4
-"""Pixels of black border from which a random crop is cut, as in every CIFAR recipe."""
-
+from harness.specs.augmentation import CROP_PADDING, Augmentation
+from harness.specs.checks import Several, Text, shown
 
 SMALL_INTS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32})
-"""Types of labels that are kept as int64; a float or a truth value is no label."""
+"""Types of labels that are converted to int64; a float or a bool is not a label."""
 
 
 class DataError(ValueError):
@@ -174,23 +171,6 @@ def equal_batches(n: int, batch: int) -> list[slice]:
     count = -(-n // batch)
     bounds = [n * i // count for i in range(count + 1)] if count else [0]
     return [slice(low, high) for low, high in pairwise(bounds)]
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What training may do to an image whose row allows it."""
-
-    crop: bool = False
-    """Cut the image at a random place from a black border of ``CROP_PADDING`` pixels."""
-    flip: bool = False
-    """Mirror it left to right, half of the time."""
-
-    def __post_init__(self) -> None:
-        require_own_class(self, Augmentation)
-        settle(self, "Augmentation", crop=Flag(), flip=Flag())
-
-
-NO_AUGMENTATION = Augmentation()
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from harness.specs.checks import (
     Flag,
@@ -18,11 +15,16 @@ from harness.specs.checks import (
     settle,
 )
 from harness.specs.configs import check_search, checked_config
-from harness.specs.data import Data
 from harness.specs.forgetting import KINDS
 from harness.specs.names import check_name
 from harness.specs.scenario import Scenario
 from harness.specs.search import Setting
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from harness.specs.data import Data
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from harness.specs.checks import (
     Exactly,
@@ -20,6 +18,9 @@ from harness.specs.checks import (
     settle,
 )
 from harness.specs.names import check_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ANY = OrNone(Real(whole_stays=True))
 

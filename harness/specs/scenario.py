@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from harness.specs.augmentation import NO_AUGMENTATION, Augmentation
 from harness.specs.checks import (
     NOT_NEGATIVE,
     POSITIVE,
@@ -18,7 +19,6 @@ from harness.specs.checks import (
     require_own_class,
     settle,
 )
-from harness.specs.data import NO_AUGMENTATION, Augmentation
 from harness.specs.forgetting import RULES, ForgetRule
 from harness.specs.names import check_name
 

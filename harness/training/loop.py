@@ -15,14 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
-from harness.specs.data import (
-    NO_AUGMENTATION,
-    Augmentation,
-    Data,
-    Distortions,
-    as_float,
-    equal_batches,
-)
+from harness.specs.augmentation import NO_AUGMENTATION, Augmentation
+from harness.specs.data import Data, Distortions, as_float, equal_batches
 from harness.specs.method import Task
 from harness.specs.scenario import Schedule
 

@@ -18,7 +18,7 @@ from torchvision.datasets import CIFAR10
 from torchvision.models.resnet import BasicBlock
 
 from harness import Augmentation, Data, batches, train
-from harness.specs.data import CROP_PADDING
+from harness.specs.augmentation import CROP_PADDING
 from harness.training.flops import FlopCounter
 
 LR, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 5e-4

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from harness import Augmentation, Data, as_float, join
-from harness.specs.data import CROP_PADDING, Distortions, equal_batches
+from harness.specs.augmentation import CROP_PADDING
+from harness.specs.data import Distortions, equal_batches
 
 BOTH = Augmentation(crop=True, flip=True)
 
