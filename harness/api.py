@@ -6,7 +6,13 @@ from harness.specs.augmentation import Augmentation
 from harness.specs.catalog import Backbone, Dataset
 from harness.specs.configs import require_no_negative
 from harness.specs.data import Data, as_float, join
-from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
+from harness.specs.forgetting import (
+    ClassFraction,
+    ForgetRule,
+    GivenRows,
+    RandomFraction,
+    WholeClass,
+)
 from harness.specs.method import FineTuning, Method, Task
 from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
 from harness.specs.scenario import Recipe, Replicate, Scenario, Suite
@@ -26,6 +32,7 @@ __all__ = [
     "Estimate",
     "Evidence",
     "FineTuning",
+    "ForgetRule",
     "GivenRows",
     "Labels",
     "Method",

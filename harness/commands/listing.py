@@ -66,7 +66,7 @@ def _protocol(spec: Any) -> list[str]:
 
 
 def _scenario(spec: Any) -> list[str]:
-    return [task(plain(spec)), spec.dataset, spec.backbone]
+    return [task(spec), spec.dataset, spec.backbone]
 
 
 def _suite(spec: Any) -> list[str]:

@@ -14,7 +14,7 @@ from harness.commands.progress import Progress
 from harness.commands.run import conclude, tell_unread
 from harness.errors import UserError
 from harness.records.lines import Run
-from harness.records.parsing import MALFORMED, run_of, scenario_of
+from harness.records.parsing import MALFORMED, run_of
 from harness.records.store import CorruptionError, Store
 from harness.records.stored import RUN
 from harness.records.versions import is_newer
@@ -24,7 +24,6 @@ from harness.runs.plan import LOGITS, Plan, Row, Step, measurement_step
 from harness.runs.staleness import missing
 from harness.runs.steps import Bench
 from harness.specs.catalog import Catalog
-from harness.specs.scenario import Replicate
 from harness.terminal import say
 
 NAME, HELP = "measure", "measure the protocols that finished runs lack, without training"
@@ -87,13 +86,13 @@ def _steps(
     """A step for each protocol of each run whose logits and data are still there."""
     for run_id, (line, facts) in runs.items():
         row = Row(
-            scenario=scenario_of(line.scenario),
-            replicate=Replicate(**line.replicate),
+            scenario=line.scenario,
+            replicate=line.replicate,
             method=line.method,
             config=None,
             draw=line.draw,
             source=line.source,
-            fingerprint=line.scenario["data"],
+            fingerprint=line.basis.data,
         )
         behind = ((RUN, run_id), *((LOGITS, key) for key in [facts["logits"], *facts["retrained"]]))
         steps = [measurement_step(behind, each, row) for each in catalog.protocols.values()]

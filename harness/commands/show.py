@@ -66,8 +66,8 @@ def _facts(run: Run) -> list[tuple[str, object]]:
     return [
         ("run", run.run_id),
         ("method", f"{run.method} {settings}".strip()),
-        ("scenario", f"{run.scenario['name']}: {task(run.scenario)}"),
-        ("seed, forget seed", f"{run.replicate['seed']}, {run.replicate['forget_seed']}"),
+        ("scenario", f"{run.scenario.name}: {task(run.scenario, run.basis.class_name)}"),
+        ("seed, forget seed", f"{run.replicate.seed}, {run.replicate.forget_seed}"),
         ("draw", run.draw),
         ("source", run.source or "harness"),
         ("status", run.status),

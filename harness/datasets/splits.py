@@ -10,8 +10,10 @@ from torch import Tensor
 
 from harness.datasets.vetting import told_class, told_classes
 from harness.errors import UserError
+from harness.plugins.modules import public_name
 from harness.seeds import stream
-from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
+from harness.specs.checks import shown
+from harness.specs.forgetting import BUILT_IN, MissingClassError, draw_share
 from harness.specs.scenario import Replicate, Scenario
 
 
@@ -52,8 +54,8 @@ def split(
     retain = rows[member]
     if len(forget) == 0 or len(retain) == 0:
         raise UserError(
-            f"scenario {scenario.name!r}: to forget {scenario.forget} leaves {len(forget)} rows to "
-            f"forget and {len(retain)} to retain; both must be at least 1"
+            f"{_told(scenario)}: to forget {scenario.forget.describe()} leaves {len(forget)} rows "
+            f"to forget and {len(retain)} to retain; both must be at least 1"
         )
     access = stream(replicate.forget_seed, "access")
     visible = _some(scenario, "retain_access", retain, access)
@@ -77,7 +79,8 @@ def tuning_rows(share: float, test: Tensor) -> Tensor:
     """
     generator = stream(0, "tuning")
     classes = int(test.max()) + 1 if len(test) else 0
-    parts = [_draw((test == label).nonzero()[:, 0], share, generator) for label in range(classes)]
+    of_class = [(test == label).nonzero()[:, 0] for label in range(classes)]
+    parts = [draw_share(rows, share, generator) for rows in of_class]
     rows = torch.cat([test.new_empty(0), *parts]).sort().values
     if share > 0 and len(test) and len(rows) == 0:
         raise UserError(
@@ -88,7 +91,7 @@ def tuning_rows(share: float, test: Tensor) -> Tensor:
 
 def training_rows(scenario: Scenario, replicate: Replicate, n: int) -> Tensor:
     """What the original model is trained on: all rows but those held out."""
-    held_out = _draw(torch.arange(n), scenario.held_out, stream(replicate.seed, "held-out"))
+    held_out = draw_share(torch.arange(n), scenario.held_out, stream(replicate.seed, "held-out"))
     kept = torch.ones(n, dtype=torch.bool)
     kept[held_out] = False
     return torch.arange(n)[kept]
@@ -114,7 +117,7 @@ def class_matched(forget: Tensor, test: Tensor, generator: torch.Generator) -> T
 def _some(scenario: Scenario, field: str, rows: Tensor, generator: torch.Generator) -> Tensor:
     """A draw of the share that the scenario states; what shall be some rows must not be none."""
     share: float = getattr(scenario, field)
-    drawn = _draw(rows, share, generator)
+    drawn = draw_share(rows, share, generator)
     if share > 0 and len(drawn) == 0:
         raise UserError(
             f"scenario {scenario.name!r}: {field} {share:g} of {len(rows)} rows is none; expected "
@@ -130,54 +133,64 @@ def _forget(
     members: Tensor,
     classes: Sequence[str],
 ) -> Tensor:
+    """What the scenario's rule selects, in ascending order; a rule may be a stranger's."""
     generator = stream(replicate.forget_seed, "forget")
-    match scenario.forget:
-        case RandomFraction(fraction):
-            return _draw(members, fraction, generator)
-        case WholeClass(label):
-            return _of_class(scenario, labels, members, label, classes)
-        case ClassFraction(label, fraction):
-            own = _of_class(scenario, labels, members, label, classes)
-            return _draw(own, fraction, generator)
-        case GivenRows(rows):
-            return _given(scenario, replicate, torch.tensor(rows), len(labels), members)
+    rule = scenario.forget
+    try:
+        rows = rule.select(labels.clone(), members.clone(), generator)
+    except MissingClassError as error:
+        raise _missing_class(scenario, labels, error.label, classes) from None
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"{_told(scenario)} failed: {type(error).__name__}: {text}") from error
+    if fault := _fault(rows, labels, members, scenario, replicate):
+        raise UserError(f"{_told(scenario)} {fault}")
+    return rows.sort().values
 
 
-def _given(
-    scenario: Scenario, replicate: Replicate, rows: Tensor, n: int, members: Tensor
-) -> Tensor:
-    outside = rows[rows >= n]
+def _told(scenario: Scenario) -> str:
+    rule = type(scenario.forget)
+    plugin = "" if rule in BUILT_IN else f" of plugin {public_name(rule.__module__)!r}"
+    return f"scenario {scenario.name!r}: forget rule {rule.__name__}{plugin}"
+
+
+def _fault(
+    rows: object, labels: Tensor, members: Tensor, scenario: Scenario, replicate: Replicate
+) -> str:
+    """What is wrong with the rows that a rule selected; empty where nothing is."""
+    if not isinstance(rows, Tensor):
+        return f"selected {shown(rows)}; expected a tensor of row numbers, int64"
+    if rows.dtype != torch.int64 or rows.ndim != 1:
+        kind = str(rows.dtype).removeprefix("torch.")
+        return (
+            f"selected a tensor of shape {tuple(rows.shape)} and type {kind}; expected row numbers "
+            f"(k,) of type int64"
+        )
+    n, count = len(labels), len(rows)
+    outside = rows[(rows < 0) | (rows >= n)]
     if len(outside):
-        raise UserError(
-            f"scenario {scenario.name!r}: given rows must be in [0, {n}), the train set of "
-            f"{scenario.dataset!r}; {len(outside)} of {len(rows)} are not, such as "
-            f"{int(outside[0])}"
+        return (
+            f"selected {count} rows; {len(outside)} of them are not in [0, {n}), the train set of "
+            f"{scenario.dataset!r}, such as {int(outside[0])}"
         )
     held_out = rows[~torch.isin(rows, members)]
     if len(held_out):
-        raise UserError(
-            f"scenario {scenario.name!r}: {len(held_out)} of its {len(rows)} given rows are held "
-            f"out with seed {replicate.seed}, such as {int(held_out[0])}, and no model trains on "
-            f"them; expected held_out=0.0, or rows that no replicate holds out"
+        return (
+            f"selected {count} rows; {len(held_out)} of them are held out with seed "
+            f"{replicate.seed}, such as {int(held_out[0])}, and no model trains on them; expected "
+            f"held_out=0.0, or rows that no replicate holds out"
         )
-    return rows
+    ordered = rows.sort().values
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    return f"selected rows more than once, such as {int(twice[0])}" if len(twice) else ""
 
 
-def _of_class(
-    scenario: Scenario, labels: Tensor, members: Tensor, label: int, classes: Sequence[str]
-) -> Tensor:
-    if label not in labels:
-        count = len(classes) or int(labels.max()) + 1
-        lacks = "has no train image of" if label < count else "lacks"
-        raise UserError(
-            f"scenario {scenario.name!r} forgets {told_class(label, classes)}, which data set "
-            f"{scenario.dataset!r} {lacks}; its classes are {told_classes(classes, count)}"
-        )
-    return members[labels[members] == label]
-
-
-def _draw(rows: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    if share >= 1:
-        return rows
-    order = torch.randperm(len(rows), generator=generator)
-    return rows[order[: round(share * len(rows))]].sort().values
+def _missing_class(
+    scenario: Scenario, labels: Tensor, label: int, classes: Sequence[str]
+) -> UserError:
+    count = len(classes) or int(labels.max()) + 1
+    lacks = "has no train image of" if label < count else "lacks"
+    return UserError(
+        f"scenario {scenario.name!r} forgets {told_class(label, classes)}, which data set "
+        f"{scenario.dataset!r} {lacks}; its classes are {told_classes(classes, count)}"
+    )

@@ -89,7 +89,7 @@ def _replaced(
 ) -> tuple[list[Run], list[Run]]:
     """Both, less what the store's newest runs of these methods and scenarios take the place of."""
     methods = {run.method for run in ours} - {*REFERENCES}
-    scenarios = {str(run.scenario["name"]) for run in ours}
+    scenarios = {run.scenario.name for run in ours}
     known = {*methods, *scenarios, ALL}
     for name in names:
         if name in REFERENCES:
@@ -100,11 +100,11 @@ def _replaced(
         if name not in known:
             raise unknown("method or scenario of this store: --replace", name, known)
     wanted = known if ALL in names else {*names}
-    newest = {str(run.scenario["name"]): problem_of(run) for run in sorted(ours, key=age)}
+    newest = {run.scenario.name: problem_of(run) for run in sorted(ours, key=age)}
 
     def stays(run: Run) -> bool:
         """Whether it is of the definition that is to stand."""
-        name = str(run.scenario["name"])
+        name = run.scenario.name
         return name not in wanted & scenarios or problem_of(run) == newest.get(name)
 
     ours, theirs = [r for r in ours if stays(r)], [r for r in theirs if stays(r)]
@@ -120,7 +120,7 @@ def _replaced(
 
 
 def _place(run: Run) -> tuple[str, str]:
-    return run.method, str(run.scenario["name"])
+    return run.method, run.scenario.name
 
 
 class _Records:
@@ -137,7 +137,7 @@ class _Records:
         self._sources: dict[tuple[str, ...], dict[str, tuple[str, str]]] = defaultdict(dict)
         for run in sorted(theirs, key=age):
             self._there[run.run_id].append(run)
-            self._problems[run.scenario["name"]][problem_of(run)] = age(run)
+            self._problems[run.scenario.name][problem_of(run)] = age(run)
             self._sources[problem_of(run), run.method][run.source] = age(run)
 
     def offer(self, run: Run, *, needed: bool = True) -> None:
@@ -165,7 +165,7 @@ class _Records:
                 self.left.append((run, _difference(run, rival or made[-1])))
 
     def _take_new(self, run: Run, failed: Sequence[Run], *, needed: bool) -> None:
-        problems = self._problems[run.scenario["name"]]
+        problems = self._problems[run.scenario.name]
         sources = self._sources[problem_of(run), run.method]
         if _is_behind(run, problem_of(run), problems):
             self.left.append((run, "the records hold a later definition of the scenario"))

@@ -6,10 +6,12 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from harness.records.lines import CLASS_NAME, Measurement, Run, canonical, identity_of
+from harness.records.lines import Basis, Measurement, Run, canonical, identity_of, plain
 from harness.specs.protocol import Estimate
+from harness.specs.scenario import Scenario
 
 ReplicateKey = tuple[int, int]
 """(seed, forget seed)."""
@@ -63,14 +65,18 @@ def age(run: Run) -> tuple[str, str]:
 
 def replicate_of(run: Run) -> ReplicateKey:
     """The replicate that a run belongs to."""
-    return run.replicate["seed"], run.replicate["forget_seed"]
+    return run.replicate.seed, run.replicate.forget_seed
 
 
 def problem_of(run: Run) -> str:
     """What two runs must have in common to stand in one table."""
-    rendering_only = ("mia", "replicates", CLASS_NAME)
-    own = {name: value for name, value in run.scenario.items() if name not in rendering_only}
-    return json.dumps(own, sort_keys=True)
+    return _problem(run.scenario, run.basis)
+
+
+@lru_cache(maxsize=256)
+def _problem(scenario: Scenario, basis: Basis) -> str:
+    own = {**plain(scenario), "data": basis.data, "build": basis.build, "code": basis.code}
+    return canonical({name: own[name] for name in own if name not in ("mia", "replicates")})
 
 
 def _comparable(value: Any) -> Any:

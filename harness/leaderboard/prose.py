@@ -116,7 +116,7 @@ def _grades(table: Table) -> Iterable[str]:
             "trained: a grade of its own, which one who comes later cannot have. Their cost is in."
         )
     if table.tuned:
-        name = f"tuned/{table.scenario['name']}.json"
+        name = f"tuned/{table.scenario.name}.json"
         yield (
             "*Tuned* settings were chosen on original models, forget sets and a part of the test "
             "set that this page does not report. *Tuning passes* is what all trials took, in units "
@@ -133,12 +133,12 @@ def _grades(table: Table) -> Iterable[str]:
 
 def provenance(table: Table) -> Iterable[str]:
     """The items of a page's last list: seeds, data, packages, and what was left out."""
-    seeds = sorted({run.replicate["seed"] for run in table.runs})
+    seeds = sorted({run.replicate.seed for run in table.runs})
     facts = [run.circumstances for run in table.runs]
     packages = {f"{name} {version}" for f in facts for name, version in f["packages"].items()}
     commits = {f["commit"] for f in facts if f["commit"]}
     yield f"- Runs: {len(table.runs)}, with seeds {ranges(seeds)}."
-    yield f"- Data: `{table.scenario['data']}` (hash of images and labels)."
+    yield f"- Data: `{table.basis.data}` (hash of images and labels)."
     yield f"- Packages: {', '.join(sorted(packages))}."
     if commits:
         yield f"- Commits: {', '.join(sorted(commits))}."

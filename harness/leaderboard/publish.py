@@ -72,7 +72,7 @@ def files(lines: Iterable[Line], before: Published | None = None) -> dict[str, s
     What a newer version wrote of ``before`` stands as it was at the end of its file.
     """
     lines, before = list(lines), before or Published([], {})
-    runs = {line.run_id: line.scenario["name"] for line in lines if isinstance(line, Run)}
+    runs = {line.run_id: line.scenario.name for line in lines if isinstance(line, Run)}
     name_of = {**before.unread, **runs}
     names = {*runs.values(), *before.newer}
     by_file: dict[str, list[str]] = defaultdict(list)

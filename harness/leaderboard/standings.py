@@ -58,7 +58,7 @@ def tables(lines: Iterable[Line]) -> list[Table]:
         elif isinstance(line, Measurement):
             measured[identity_of(line)].append(line)
         else:
-            by_scenario[line.scenario["name"]].append(line)
+            by_scenario[line.scenario.name].append(line)
     return [_table(by_scenario[name], measured, undefined[name]) for name in sorted(by_scenario)]
 
 
@@ -72,7 +72,7 @@ def _table(
     newest = max(kept, key=age)
     present = {run.method for run in kept}
     values, outdated = values_of(kept, measured)
-    components = (*ACCURACIES, newest.scenario["mia"])
+    components = (*ACCURACIES, newest.scenario.mia)
     view = _View(selection, values, components, commonest_hardware(kept))
     field = admit([view.entry(key) for key in rows if rows[key][0].method not in REFERENCES])
     discriminates = view.discriminates(field.replicates or selection.main)
@@ -82,6 +82,7 @@ def _table(
     standings = [view.standing(key, names[key], ranks.get(key), field, obstacle) for key in rows]
     return Table(
         scenario=newest.scenario,
+        basis=newest.basis,
         standings=tuple(sorted(standings, key=_order)),
         components=components,
         obstacle=obstacle,

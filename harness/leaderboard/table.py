@@ -9,7 +9,8 @@ from typing import Any
 from harness.leaderboard.keys import ReplicateKey
 from harness.leaderboard.ranks import Rank
 from harness.leaderboard.spread import Summary
-from harness.records.lines import Run
+from harness.records.lines import Basis, Run
+from harness.specs.scenario import Scenario
 
 BUDGET = 0.2
 """Of retraining's passes: the most that a run with tuned settings may take, all included."""
@@ -80,7 +81,8 @@ class Standing:
 class Table:
     """All that a scenario's page shows."""
 
-    scenario: Mapping[str, Any]
+    scenario: Scenario
+    basis: Basis
     standings: tuple[Standing, ...]
     """The references first, then those with a rank by gap, then those without by gap."""
     components: tuple[str, ...]

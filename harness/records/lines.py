@@ -12,14 +12,29 @@ from functools import cached_property
 from typing import Any
 
 from harness.specs.protocol import Cost, Estimate
+from harness.specs.scenario import Replicate, Scenario
 
 FINISHED, DIVERGED, CHANGED = "finished", "diverged", "changed architecture"
 FAILED = "failed"
 """The method raised, was killed, hung or ran out of time: there is no model."""
 STATUSES = (FINISHED, DIVERGED, CHANGED, FAILED)
 
-CLASS_NAME = "class_name"
-"""Where a run's line names, beside its scenario, the class that is forgotten."""
+
+@dataclass(frozen=True)
+class Basis:
+    """What a run rests on besides its scenario; runs of different bases share no table.
+
+    The name of the class is the exception: it is for readers, and separates nothing.
+    """
+
+    data: str
+    """The hash of the images and labels."""
+    build: str = ""
+    """The backbone's name; a plugin's comes with the hash of its source."""
+    code: int = 0
+    """The version of the harness's numbers."""
+    class_name: str = ""
+    """The name of the class that is forgotten, where the data set names it."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +43,9 @@ class Run:
 
     run_id: str
     """The hash of what was asked; protocols have no part in it."""
-    scenario: Mapping[str, Any]
-    replicate: Mapping[str, int]
+    scenario: Scenario
+    basis: Basis
+    replicate: Replicate
     method: str
     config: Mapping[str, Any]
     draw: int
@@ -106,10 +122,18 @@ def canonical(value: Any) -> str:
 def plain(value: Any) -> Any:
     """Dataclasses, tuples and mappings as JSON's own types.
 
+    A field that was added later than its class (``metadata={"later": True}``) is left out while it
+    has its default, so that what was asked for before keeps its name.
+
     Raises TypeError for a value that has no exact JSON form.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        kept = [
+            each
+            for each in dataclasses.fields(value)
+            if not each.metadata.get("later") or getattr(value, each.name) != each.default
+        ]
+        fields = {each.name: plain(getattr(value, each.name)) for each in kept}
         return {"is": type(value).__name__, **fields}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -155,8 +179,8 @@ def _precedence(line: Line) -> int:
 
 def _key(line: Line) -> tuple[str, ...]:
     if isinstance(line, Run):
-        seed = line.replicate
-        order = f"{seed['seed']:012d}", f"{seed['forget_seed']:012d}", f"{line.draw:06d}"
+        own = line.replicate
+        order = f"{own.seed:012d}", f"{own.forget_seed:012d}", f"{line.draw:06d}"
         return ("run", line.method, *order, line.run_id, line.outcome)
     if isinstance(line, Undefined):
         return ("undefined", line.scenario, line.method)

@@ -9,12 +9,20 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from harness.errors import UserError
-from harness.records.lines import CLASS_NAME, STATUSES, Line, Measurement, Run, Undefined
+from harness.records.lines import (
+    STATUSES,
+    Basis,
+    Line,
+    Measurement,
+    Run,
+    Undefined,
+    plain,
+)
 from harness.records.type_checks import require_type
-from harness.records.versions import BESIDE_THE_SCENARIO, CLASSES, OWN, PARTS, is_newer
+from harness.records.versions import CLASSES, OWN, PARTS, is_newer
 from harness.specs.names import check_name
 from harness.specs.protocol import Cost, Estimate
-from harness.specs.scenario import Scenario
+from harness.specs.scenario import Replicate, Scenario
 
 KIND = {cls: kind for kind, cls in CLASSES.items()}
 
@@ -53,14 +61,26 @@ class Reading(NamedTuple):
 
 def write_line(line: Line) -> str:
     """One JSON object without a line break."""
+    fields = {"kind": KIND[type(line)], **fields_of(line)}
+    return json.dumps(fields, sort_keys=True, allow_nan=False)
+
+
+def fields_of(line: Line) -> dict[str, Any]:
+    """A line as JSON holds it, less its kind; ``line_of`` reads it."""
     own = {name: _apart(value) for name, value in vars(line).items() if name in OWN[type(line)]}
-    fields = {name: value for name, value in own.items() if value or name not in LATER}
-    return json.dumps({"kind": KIND[type(line)], **fields}, sort_keys=True, allow_nan=False)
+    if isinstance(line, Run):
+        own["scenario"] = _scenario_fields(line.scenario, own.pop("basis"))
+    return {name: value for name, value in own.items() if value or name not in LATER}
+
+
+def _scenario_fields(scenario: Scenario, basis: Mapping[str, Any]) -> dict[str, Any]:
+    """One object holds a run's scenario and its basis, less what of this is not known."""
+    return {**plain(scenario), **{name: value for name, value in basis.items() if value}}
 
 
 def _apart(value: Any) -> Any:
     """A field's value, with the dataclasses in it taken apart."""
-    if isinstance(value, Cost | Estimate):
+    if isinstance(value, Cost | Estimate | Basis | Replicate):
         return vars(value)
     if isinstance(value, Mapping):
         return {name: _apart(item) for name, item in value.items()}
@@ -106,20 +126,21 @@ def line_of(fields: Mapping[str, Any]) -> Line:
 
 
 def run_of(fields: Mapping[str, Any]) -> Run:
-    """The run that ``dataclasses.asdict`` took apart; raises one of MALFORMED where it is none."""
+    """The run that ``fields_of`` took apart; raises one of MALFORMED where it is none."""
     retrained = fields.get("retrained", ())
     if not isinstance(retrained, list | tuple):
         raise TypeError(f"run: retrained: expected a list; got {retrained!r:.60}")
-    run = Run(**{**fields, "cost": Cost(**fields["cost"]), "retrained": tuple(retrained)})
+    scenario, basis = _scenario_and_basis(json.dumps(fields["scenario"], sort_keys=True))
+    own = {
+        "scenario": scenario,
+        "basis": basis,
+        "replicate": Replicate(**fields["replicate"]),
+        "cost": Cost(**fields["cost"]),
+        "retrained": tuple(retrained),
+    }
+    run = Run(**{**fields, **own})
     require_type("run", run)
     check_name("method", run.method)
-    _check_scenario(json.dumps(run.scenario, sort_keys=True))
-    require_type("data", run.scenario["data"], str)
-    require_type("build", run.scenario.get("build", ""), str)
-    require_type("code", run.scenario.get("code", 0), int)
-    require_type(CLASS_NAME, run.scenario.get(CLASS_NAME, ""), str)
-    if {*run.replicate} != {"seed", "forget_seed"}:
-        raise ValueError(f"replicate: expected seed and forget_seed; got {sorted(run.replicate)}")
     if run.status not in STATUSES:
         raise ValueError(f"status must be one of {', '.join(STATUSES)}; got {run.status!r}")
     for name, hint in CIRCUMSTANCES.items():
@@ -160,18 +181,19 @@ READERS: Mapping[str, Callable[[Mapping[str, Any]], Line]] = {
 
 
 def scenario_of(fields: Mapping[str, Any]) -> Scenario:
-    """The scenario that ``plain`` took apart for a run's line."""
-    own = {name: value for name, value in fields.items() if name not in BESIDE_THE_SCENARIO}
-    scenario = _revived(own)
+    """The scenario that ``plain`` took apart."""
+    scenario = _revived(fields)
     if not isinstance(scenario, Scenario):
         raise TypeError(f"scenario: expected a Scenario; got {type(scenario).__name__}")
     return scenario
 
 
 @lru_cache(maxsize=256)
-def _check_scenario(text: str) -> None:
-    """Raises one of MALFORMED for what is no scenario; thousands of runs share one."""
-    require_type("scenario", scenario_of(json.loads(text)))
+def _scenario_and_basis(text: str) -> tuple[Scenario, Basis]:
+    """What a run's line says of its problem; read once, since thousands of runs share one."""
+    fields = json.loads(text)
+    basis = Basis(**{name: fields.pop(name) for name in OWN[Basis] if name in fields})
+    return scenario_of(fields), basis
 
 
 def _revived(value: Any) -> Any:

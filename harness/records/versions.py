@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from harness.records.lines import CLASS_NAME, STATUSES, Measurement, Run, Undefined
+from harness.records.lines import STATUSES, Basis, Measurement, Run, Undefined
 from harness.specs.augmentation import Augmentation
 from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.specs.protocol import Cost, Estimate
@@ -35,14 +35,9 @@ PARTS: Mapping[str, type[Any]] = {
 }
 """What a scenario is made of, by the name under which ``plain`` writes it."""
 
-BESIDE_THE_SCENARIO = ("data", "build", "code", CLASS_NAME)
-"""What a run's line says beside its scenario: hashes of the data and of the backbone, and the
-version of the harness's numbers. Runs that differ in one of them share no table. Last, the name of
-the class that is forgotten, which parts no table."""
-
 OWN: Mapping[type[Any], frozenset[str]] = {
     cls: frozenset(field.name for field in dataclasses.fields(cls))
-    for cls in (*CLASSES.values(), *PARTS.values(), Cost, Estimate, Replicate)
+    for cls in (*CLASSES.values(), *PARTS.values(), Basis, Cost, Estimate, Replicate)
 }
 """The fields that each class has in this version."""
 
@@ -76,7 +71,7 @@ def _is_newer_run(fields: Mapping[str, Any]) -> bool:
     code = scenario.get("code")
     if isinstance(code, int) and code > CODE:
         return True
-    own = {name: value for name, value in scenario.items() if name not in BESIDE_THE_SCENARIO}
+    own = {name: value for name, value in scenario.items() if name not in OWN[Basis]}
     return _is_newer_part(own)
 
 

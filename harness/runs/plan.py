@@ -13,7 +13,6 @@ from harness.records.stored import MEASUREMENT, RUN
 from harness.records.tuned import Tuning
 from harness.records.tuned import problem_of as tuning_problem
 from harness.specs.catalog import Catalog
-from harness.specs.forgetting import class_name
 from harness.specs.method import Method
 from harness.specs.protocol import Protocol
 from harness.specs.scenario import ORIGINAL, RETRAIN, RETRAIN_DRAWS, Replicate, Scenario
@@ -132,7 +131,7 @@ def make_plan(
                 sources[source.hash] = source
                 chosen = entrant.chosen_for(source.hash, tuned_for)
                 defined.append((replace(entrant, chosen=chosen), source.hash))
-        name = class_name(scenario.forget, classes.get(scenario.dataset, ()))
+        name = scenario.forget.class_name(classes.get(scenario.dataset, ()))
         problem = _Problem(scenario, fingerprint, build, name)
         for replicate in replicates:
             for step in problem.steps(replicate, defined, catalog.protocols.values()):

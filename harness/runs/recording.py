@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from harness.records.lines import CHANGED, CLASS_NAME, DIVERGED, FAILED, FINISHED, Run, plain
+from harness.records.lines import CHANGED, DIVERGED, FAILED, FINISHED, Basis, Run
+from harness.records.parsing import fields_of
 from harness.records.store import CorruptionError, Store
 from harness.records.stored import FAILURE, MEASUREMENT, RUN
 from harness.runs.environment import now
@@ -37,7 +38,7 @@ def record(step: Step, store: Store) -> None:
         retrained=tuple(_digest(store, each) for each in retrained),
     )
     facts = {
-        "line": dataclasses.asdict(line),
+        "line": fields_of(line),
         "logits": logits[1],
         "retrained": [key for _, key in retrained],
     }
@@ -63,7 +64,7 @@ def record_failure(step: Step, reason: str, store: Store) -> None:
         status=FAILED,
         reason=" ".join(reason.split()),
     )
-    store.write(FAILURE, key, {"line": dataclasses.asdict(line)}, None)
+    store.write(FAILURE, key, {"line": fields_of(line)}, None)
 
 
 def require_one_lineage(step: Step, store: Store) -> None:
@@ -76,14 +77,9 @@ def _line(row: Row, run_id: str, where: Mapping[str, Any]) -> Run:
     """What was asked, and where it was done; not yet what came of it."""
     return Run(
         run_id=run_id,
-        scenario={
-            **plain(row.scenario),
-            "data": row.fingerprint,
-            "build": row.build,
-            "code": CODE,
-            **({CLASS_NAME: row.class_name} if row.class_name else {}),
-        },
-        replicate=dataclasses.asdict(row.replicate),
+        scenario=row.scenario,
+        basis=Basis(row.fingerprint, row.build, CODE, row.class_name),
+        replicate=row.replicate,
         method=row.method,
         config={} if row.config is None else dataclasses.asdict(row.config),
         draw=row.draw,

@@ -100,7 +100,7 @@ def superseded(plan: Plan, store: Store) -> set[Place]:
     sources: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for run in sorted(runs, key=age):
         when = run.circumstances["finished"]
-        definitions[run.scenario["name"]][problem_of(run)] = when
+        definitions[run.scenario.name][problem_of(run)] = when
         sources[problem_of(run), run.method][run.source] = when
     found = set()
     for step in plan.steps:
@@ -109,7 +109,7 @@ def superseded(plan: Plan, store: Store) -> set[Place]:
             continue
         asked = (step.row.chosen, step.row.tuning_passes)
         rivals = (
-            (definitions[mine.scenario["name"]], problem_of(mine)),
+            (definitions[mine.scenario.name], problem_of(mine)),
             (sources[problem_of(mine), mine.method], mine.source),
         )
         if (mine.chosen, mine.tuning_passes) != asked or any(

@@ -15,6 +15,7 @@ from harness.datasets.splits import Split, training_rows
 from harness.errors import UserError
 from harness.isolation.processes import Family
 from harness.records.lines import FINISHED, Measurement
+from harness.records.parsing import fields_of
 from harness.records.store import Store, digest
 from harness.records.stored import MEASUREMENT, RUN
 from harness.runs.commission import PROBE, Product, difference
@@ -206,7 +207,7 @@ class Bench:
             estimates=estimates,
             outcome=outcome(run["line"]),
         )
-        self.store.write(MEASUREMENT, step.key, {"line": dataclasses.asdict(line)}, None)
+        self.store.write(MEASUREMENT, step.key, {"line": fields_of(line)}, None)
 
     def _evidence(self, row: Row, run: Mapping[str, Any]) -> Evidence:
         rows, material = self._split(row), self.material(row.scenario.dataset)

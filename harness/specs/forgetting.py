@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.specs.checks import (
     LARGEST_INT,
@@ -17,6 +18,11 @@ from harness.specs.checks import (
     settle,
     shown,
 )
+from harness.specs.names import code
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 RANDOM, CLASS, PARTIAL_CLASS, GIVEN = "random", "class", "partial-class", "given"
 KINDS = frozenset({RANDOM, CLASS, PARTIAL_CLASS, GIVEN})
@@ -73,7 +79,64 @@ def percent(share: float) -> str:
 
 
 @dataclass(frozen=True)
-class RandomFraction:
+class ForgetRule(ABC):
+    """Which rows of the train set are forgotten: derive a frozen dataclass, one field a setting.
+
+    Settings are numbers, text, truth values, None, or tuples of these: a record must hold them.
+    """
+
+    source: str = field(default="", kw_only=True, repr=False, metadata={"later": True})
+    """The hash of the source of a plugin's rule, as the harness fills it in; empty for its own."""
+
+    kind: ClassVar[str]
+    """One of ``KINDS``: methods say which of these they are defined for."""
+
+    @abstractmethod
+    def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
+        """The rows to forget: one or more of ``members``, each once, int64.
+
+        ``labels (n,)`` are those of the whole train set; ``members (m,)`` are the rows that may be
+        forgotten, which are all but those held out. Randomness comes from the generator alone.
+        Raises ValueError where this data set has no such rows.
+        """
+
+    @abstractmethod
+    def describe(self, classes: Sequence[str] = ()) -> str:
+        """What is forgotten, to follow the word "forget": ``a random 10%``, ``class 3 (`cat`)``.
+
+        ``classes`` are the names of the data set's classes; empty where it has none, or where they
+        are not known.
+        """
+
+    @abstractmethod
+    def substitute(self, labels: Tensor) -> ForgetRule:
+        """What tuning forgets instead, so that no reported forget set is tuned on.
+
+        ``labels (n,)`` are those of the train set. A rule that draws its rows anew for each
+        replicate may stand for itself. Raises ValueError where nothing can take its place.
+        """
+
+    def class_name(self, classes: Sequence[str]) -> str:
+        """The name of the class that a built-in rule forgets; empty where it has none."""
+        return ""
+
+    def named(self, class_name: str) -> str:
+        """The description where the name of the rule's own class is all that is known."""
+        return self.describe()
+
+
+def draw_share(rows: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """A uniform draw of this share of the rows, in ascending order; all of them for 1."""
+    if share >= 1:
+        return rows
+    import torch  # noqa: PLC0415 - pages read rules without it
+
+    order = torch.randperm(len(rows), generator=generator)
+    return rows[order[: round(share * len(rows))]].sort().values
+
+
+@dataclass(frozen=True)
+class RandomFraction(ForgetRule):
     """Forget a share of the train set, drawn uniformly and anew for each replicate."""
 
     fraction: float
@@ -83,30 +146,83 @@ class RandomFraction:
         require_own_class(self, RandomFraction)
         settle(self, "RandomFraction", fraction=PROPER_SHARE)
 
-    def __str__(self) -> str:
-        return f"random {percent(self.fraction)}"
+    def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
+        """A uniform draw."""
+        return draw_share(members, self.fraction, generator)
+
+    def describe(self, classes: Sequence[str] = ()) -> str:
+        """As in ``a random 10%``."""
+        return f"a random {percent(self.fraction)}"
+
+    def substitute(self, labels: Tensor) -> ForgetRule:
+        """Itself: tuning's replicates have seeds of their own."""
+        return self
+
+
+class MissingClassError(ValueError):
+    """The train set has no image of the class that a rule forgets."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__(f"the train set has no image of class {label}")
+        self.label = label
 
 
 @dataclass(frozen=True)
-class WholeClass:
-    """Forget every image that is recorded under one label."""
+class _OfClass(ForgetRule):
+    """What the rules about one class share."""
 
     label: int
+
+    def describe(self, classes: Sequence[str] = ()) -> str:
+        """With the class's name, where it says more than its number."""
+        return self.named(self.class_name(classes))
+
+    def class_name(self, classes: Sequence[str]) -> str:
+        """That of the label."""
+        return classes[self.label] if self.label < len(classes) else ""
+
+    def named(self, class_name: str) -> str:
+        """As in ``class 3 (`cat`)``."""
+        shown = f" ({code(class_name)})" if class_name not in ("", str(self.label)) else ""
+        return f"class {self.label}{shown}"
+
+    def _rows(self, labels: Tensor, members: Tensor) -> Tensor:
+        """The members of the class; raises MissingClassError where the train set has none."""
+        if self.label not in labels:
+            raise MissingClassError(self.label)
+        return members[labels[members] == self.label]
+
+    def _other(self, labels: Tensor) -> int:
+        """The next class that has images, the lowest after the highest."""
+        others = {int(label) for label in labels.tolist()} - {self.label}
+        if not others:
+            raise ValueError(f"no class but {self.label} has train images")
+        return min(others, key=lambda label: (label < self.label, label))
+
+
+@dataclass(frozen=True)
+class WholeClass(_OfClass):
+    """Forget every image that is recorded under one label."""
+
     kind: ClassVar[str] = CLASS
 
     def __post_init__(self) -> None:
         require_own_class(self, WholeClass)
         settle(self, "WholeClass", label=LABEL)
 
-    def __str__(self) -> str:
-        return f"class {self.label}"
+    def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
+        """All members of the class."""
+        return self._rows(labels, members)
+
+    def substitute(self, labels: Tensor) -> ForgetRule:
+        """Another class."""
+        return WholeClass(self._other(labels))
 
 
 @dataclass(frozen=True)
-class ClassFraction:
+class ClassFraction(_OfClass):
     """Forget a share of one class, drawn uniformly and anew for each replicate."""
 
-    label: int
     fraction: float
     kind: ClassVar[str] = PARTIAL_CLASS
 
@@ -114,31 +230,56 @@ class ClassFraction:
         require_own_class(self, ClassFraction)
         settle(self, "ClassFraction", label=LABEL, fraction=PROPER_SHARE)
 
-    def __str__(self) -> str:
-        return f"{percent(self.fraction)} of class {self.label}"
+    def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
+        """A uniform draw from the members of the class."""
+        return draw_share(self._rows(labels, members), self.fraction, generator)
+
+    def named(self, class_name: str) -> str:
+        """As in ``10% of class 3 (`cat`)``."""
+        return f"{percent(self.fraction)} of {super().named(class_name)}"
+
+    def substitute(self, labels: Tensor) -> ForgetRule:
+        """The same share of another class."""
+        return ClassFraction(self._other(labels), self.fraction)
 
 
 @dataclass(frozen=True)
-class GivenRows:
+class GivenRows(ForgetRule):
     """Forget the given rows of the train set; any sequence of whole numbers, each once."""
 
     rows: tuple[int, ...]
-    """Ascending, whatever the order in which they were given."""
+    """In ascending order, whatever the order in which they were given."""
     kind: ClassVar[str] = GIVEN
 
     def __post_init__(self) -> None:
         require_own_class(self, GivenRows)
         settle(self, "GivenRows", rows=Rows())
 
+    def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
+        """The rows as they were given."""
+        return members.new_tensor(self.rows)
+
+    def describe(self, classes: Sequence[str] = ()) -> str:
+        """As in ``20 given images``."""
+        return f"{len(self.rows)} given images"
+
+    def substitute(self, labels: Tensor) -> ForgetRule:
+        """A random draw of as many rows."""
+        return RandomFraction(len(self.rows) / len(labels))
+
+
+BUILT_IN: tuple[type[ForgetRule], ...] = (RandomFraction, WholeClass, ClassFraction, GivenRows)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A forget rule: one of the harness's own, or a plugin's that a record can hold."""
+
     def __str__(self) -> str:
-        return f"{len(self.rows)} given rows"
+        return "a forget rule, such as RandomFraction(0.1)"
 
-
-ForgetRule = RandomFraction | WholeClass | ClassFraction | GivenRows
-RULES: tuple[type[ForgetRule], ...] = (RandomFraction, WholeClass, ClassFraction, GivenRows)
-
-
-def class_name(rule: ForgetRule, classes: Sequence[str]) -> str:
-    """The name of the class that a rule is about; empty where it is about none, or one unnamed."""
-    label = rule.label if isinstance(rule, WholeClass | ClassFraction) else len(classes)
-    return classes[label] if label < len(classes) else ""
+    def take(self, value: Any) -> ForgetRule:
+        """The rule itself."""
+        if not isinstance(value, ForgetRule):
+            raise TypeError
+        return value

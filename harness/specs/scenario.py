@@ -19,7 +19,7 @@ from harness.specs.checks import (
     require_own_class,
     settle,
 )
-from harness.specs.forgetting import RULES, ForgetRule
+from harness.specs.forgetting import ForgetRule, Rule
 from harness.specs.names import check_name
 
 ORIGINAL, RETRAIN = "original", "retrain"
@@ -92,7 +92,7 @@ class Scenario:
             dataset=Text(),
             backbone=Text(),
             recipe=Exactly((Recipe,)),
-            forget=Exactly(RULES),
+            forget=Rule(),
             retain_access=SHARE,
             held_out=Real(0, 1, below=True),
             stem=OneOf(get_args(Stem)),

@@ -23,9 +23,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def boards():
-    found = {
-        table.scenario["name"]: table for table in tables(published_lines(ROOT / "leaderboards"))
-    }
+    found = {table.scenario.name: table for table in tables(published_lines(ROOT / "leaderboards"))}
     return {short: found[name] for short, name in SCENARIOS.items()}
 
 

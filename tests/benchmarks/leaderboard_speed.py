@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator
 from time import perf_counter
 
-from harness import Cost, Estimate, RandomFraction, Recipe, Scenario
+from harness import Cost, Estimate, RandomFraction, Recipe, Replicate, Scenario
 from harness.leaderboard.pages import render
 from harness.leaderboard.standings import tables
-from harness.records.lines import Line, Measurement, Run, plain
+from harness.records.lines import Basis, Line, Measurement, Run
 
 REPLICATES, DRAWS = 10, 3
 SCENARIO = Scenario("speed", "digits", "resnet18", Recipe(20, 0.1), RandomFraction(0.1))
@@ -24,11 +24,11 @@ PACKAGES = {"packages": {"torch": "2"}}
 def model(rng: random.Random, method: str, seed: int, draw: int, offset: float) -> Iterator[Line]:
     """A run and its measurements by three protocols."""
     run_id = f"{method}-{seed}-{draw}"
-    replicate = {"seed": seed, "forget_seed": seed}
     yield Run(
         run_id=run_id,
-        scenario={**plain(SCENARIO), "data": "hash"},
-        replicate=replicate,
+        scenario=SCENARIO,
+        basis=Basis("hash"),
+        replicate=Replicate(seed, seed),
         method=method,
         config={"epochs": 2, "lr": 0.1 * offset, "alpha": 0.5},
         draw=draw,

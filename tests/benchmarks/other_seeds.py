@@ -25,7 +25,7 @@ def verdict(first: Table, second: Table) -> str:
     means = {label: fmean(second.gaps[label].values()) for label in shared}
     otherwise = sum(means[better] > means[worse] for better, worse in here)
     reversed_ = sorted((better, worse) for better, worse in here if (worse, better) in there)
-    name, sizes = first.scenario["name"], f"{_replicates(first)} and {_replicates(second)}"
+    name, sizes = first.scenario.name, f"{_replicates(first)} and {_replicates(second)}"
     lines = [
         f"{name}: {len(shared)} methods, {sizes} replicates",
         f"  significant pairs: {len(here)} and {len(there)}, {len(here & there)} in both",
@@ -43,7 +43,7 @@ def _replicates(table: Table) -> int:
 def main(first: str, second: str) -> None:
     """Prints the verdict on every scenario that both folders have."""
     one, two = (
-        {table.scenario["name"]: table for table in tables(published_lines(Path(folder)))}
+        {table.scenario.name: table for table in tables(published_lines(Path(folder)))}
         for folder in (first, second)
     )
     for name in sorted(one.keys() & two.keys()):

@@ -104,7 +104,7 @@ def real(folder: Path) -> Iterator[tuple[str, Model]]:
         gaps = [[cells[at] for at in sorted(cells)] for cells in table.gaps.values()]
         logs = np.log(np.maximum(gaps, FLOOR))
         residuals = logs - logs.mean(axis=1, keepdims=True)
-        yield f"observed: {table.scenario['name']}", observed(residuals)
+        yield f"observed: {table.scenario.name}", observed(residuals)
 
 
 def main(repeats: int = 1500, folder: str = "") -> None:

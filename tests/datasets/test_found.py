@@ -77,8 +77,11 @@ def test_other_names_of_the_same_classes_run_nothing_anew(unlearn, work):
                 "dog, emu"
             ),
         ),
-        ('{"s": GivenRows((3, 40))}', "must be in [0, 40), the train set of 'named'; 1 of 2"),
-        ('{"s": RandomFraction(0.005)}', "to forget random 0.5% leaves 0 rows to forget"),
+        (
+            '{"s": GivenRows((3, 40))}',
+            "1 of them are not in [0, 40), the train set of 'named', such as 40",
+        ),
+        ('{"s": RandomFraction(0.005)}', "to forget a random 0.5% leaves 0 rows to forget"),
     ],
 )
 def test_what_the_data_lack_stops_a_run_in_one_line_before_it_trains(unlearn, work, rules, message):

@@ -7,7 +7,7 @@ from machines import SCENARIO, measured, references, rows, run
 
 from harness import Cost, Estimate, Recipe, UserError
 from harness.leaderboard.joining import join
-from harness.records.lines import Measurement, Run, merge, plain
+from harness.records.lines import Measurement, Run, merge
 
 
 def runs_of(joined, method=None):
@@ -48,7 +48,7 @@ def test_references_come_in_for_the_new_runs_alone():
     joined = join(PUBLISHED, [*store, *guest])
 
     foreign = [x for x in runs_of(joined) if x.circumstances["hardware"] == "away"]
-    assert sorted((x.method, x.replicate["seed"]) for x in foreign) == [
+    assert sorted((x.method, x.replicate.seed) for x in foreign) == [
         ("guest", 1),
         ("original", 1),
         *[("retrain", 1)] * 3,
@@ -158,7 +158,7 @@ def test_a_failure_never_replaces_a_run_and_is_replaced_by_one():
 def test_a_failure_of_a_new_run_comes_in():
     joined = join(PUBLISHED, [failed(9, **AWAY)])
 
-    assert [x.reason for x in runs_of(joined, "m") if x.replicate["seed"] == 9] == ["why"]
+    assert [x.reason for x in runs_of(joined, "m") if x.replicate.seed == 9] == ["why"]
 
 
 def test_ten_old_and_one_new_source_both_come_in():
@@ -183,7 +183,7 @@ def test_a_method_is_replaced_on_request_whatever_number_source_or_machine():
     joined = join(PUBLISHED, store, ["m"])
     again = join(joined.lines, store)
 
-    assert [(x.source, x.replicate["seed"]) for x in runs_of(joined, "m")] == [("new", 0)]
+    assert [(x.source, x.replicate.seed) for x in runs_of(joined, "m")] == [("new", 0)]
     assert len(runs_of(joined, "n")) == 3
     assert len(runs_of(joined, "retrain")) == 9 + 3
     assert runs_of(again) == runs_of(joined)  # the old source's runs do not come back
@@ -203,8 +203,7 @@ def test_references_that_no_run_needs_any_more_leave_with_the_last_run():
 
 
 def defined(epochs):
-    scenario = dataclasses.replace(SCENARIO, recipe=Recipe(epochs, 0.1))
-    return {"scenario": {**plain(scenario), "data": "hash"}}
+    return {"scenario": dataclasses.replace(SCENARIO, recipe=Recipe(epochs, 0.1))}
 
 
 def test_a_scenarios_definition_is_replaced_on_request():

@@ -173,7 +173,7 @@ class TestRankSets:
         (table,) = (
             each
             for each in tables(published_lines(RECORDS))
-            if each.scenario["name"] == "digits-random10"
+            if each.scenario.name == "digits-random10"
         )
 
         better = {better for better, worse in significant_pairs(table.gaps) if worse == "ssd"}

@@ -10,7 +10,7 @@ from machines import SCENARIO, references, rows, run
 from harness import Cost, Recipe
 from harness.leaderboard.pages import scenario_page
 from harness.leaderboard.standings import tables
-from harness.records.lines import Run, plain
+from harness.records.lines import Run
 
 
 def table_of(*lines):
@@ -235,8 +235,7 @@ def test_a_row_of_failures_alone_has_neither_passes_nor_seconds():
 
 
 def defined(epochs):
-    scenario = dataclasses.replace(SCENARIO, recipe=Recipe(epochs, 0.1))
-    return {"scenario": {**plain(scenario), "data": "hash"}}
+    return {"scenario": dataclasses.replace(SCENARIO, recipe=Recipe(epochs, 0.1))}
 
 
 def test_a_new_definition_stands_when_it_has_the_retrained_replicates_of_the_old():
@@ -249,7 +248,7 @@ def test_a_new_definition_stands_when_it_has_the_retrained_replicates_of_the_old
 
     early, late = table_of(*old, *one), table_of(*old, *three)
 
-    assert (early.scenario["recipe"]["epochs"], late.scenario["recipe"]["epochs"]) == (1, 2)
+    assert (early.scenario.recipe.epochs, late.scenario.recipe.epochs) == (1, 2)
     assert any("the newest has 1 of its 3 replicates" in text for text in early.remarks)
     assert "earlier definition of the scenario: the newest" in scenario_page(early)
     assert late.remarks == ()

@@ -8,10 +8,10 @@ from time import perf_counter
 
 import pytest
 
-from harness import Cost, Estimate, RandomFraction, Recipe, Scenario
+from harness import Cost, Estimate, RandomFraction, Recipe, Replicate, Scenario
 from harness.leaderboard.pages import render, scenario_page
 from harness.leaderboard.standings import tables
-from harness.records.lines import Measurement, Run, plain
+from harness.records.lines import Basis, Measurement, Run
 
 SCENARIO = Scenario("s", "d", "b", Recipe(1, 0.1), RandomFraction(0.1))
 NAMES = ("accuracy.forget", "accuracy.retain", "accuracy.test", "loss-mia.auc")
@@ -23,8 +23,9 @@ def lines(method, seed, values, *, draw=0, source="x", at="1", passes=10.0, **fi
     run_id = f"{method}-{seed}-{draw}-{source}-{next(COUNTER)}"
     run = Run(
         run_id=run_id,
-        scenario={**plain(SCENARIO), "data": "hash"},
-        replicate={"seed": seed, "forget_seed": seed},
+        scenario=SCENARIO,
+        basis=Basis("hash"),
+        replicate=Replicate(seed, seed),
         method=method,
         draw=draw,
         source=source,
@@ -460,7 +461,7 @@ def test_a_row_that_lacks_replicates_says_so_and_one_elsewhere_has_no_rank():
 
 def test_an_attack_that_was_not_measured_is_named():
     found = [
-        dataclasses.replace(x, scenario={**x.scenario, "mia": "no-such.thing"})
+        dataclasses.replace(x, scenario=dataclasses.replace(x.scenario, mia="no-such.thing"))
         if isinstance(x, Run)
         else x
         for x in world({"m": 0}, n=3)
@@ -500,7 +501,7 @@ def test_two_configs_are_two_rows_named_by_what_differs():
 
 def test_runs_of_an_earlier_definition_of_the_scenario_are_left_out_and_counted():
     run, *measured = lines("m", 0, [1, 1, 1, 1], at="2026-01-01")
-    old = dataclasses.replace(run, scenario={**run.scenario, "data": "another hash"})
+    old = dataclasses.replace(run, basis=Basis("another hash"))
     found = [old, *measured, *lines("m", 1, [2, 2, 2, 2], at="2026-01-02")]
 
     table = tables(found)[0]

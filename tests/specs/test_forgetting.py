@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import ClassFraction, GivenRows, RandomFraction, WholeClass
+from harness import ClassFraction, GivenRows, RandomFraction, Recipe, Scenario, WholeClass
 from harness.leaderboard.pages import task
 from harness.specs.forgetting import percent
 
@@ -33,43 +33,42 @@ def test_a_share_is_told_as_it_is_and_never_as_nothing_or_all(share, text):
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
-        (RandomFraction(0.005), "random 0.5%"),
+        (RandomFraction(0.005), "a random 0.5%"),
         (ClassFraction(3, 0.125), "12.5% of class 3"),
         (WholeClass(3), "class 3"),
-        (GivenRows((1, 2)), "2 given rows"),
+        (GivenRows((1, 2)), "2 given images"),
     ],
 )
 def test_a_rule_is_told_in_few_words(rule, text):
-    assert str(rule) == text
+    assert rule.describe() == text
 
 
-def scenario(access=1.0, class_name=None, **rule):
-    named = {} if class_name is None else {"class_name": class_name}
-    return {"forget": rule, "retain_access": access, **named}
+def scenario(rule, access=1.0):
+    return Scenario("s", "d", "b", Recipe(1, 0.1), rule, retain_access=access)
 
 
 @pytest.mark.parametrize(
-    ("problem", "text"),
+    ("problem", "class_name", "text"),
     [
-        (scenario(**{"is": "RandomFraction", "fraction": 0.005}), "Forget a random 0.5%"),
+        (scenario(RandomFraction(0.005)), "", "Forget a random 0.5%"),
         (
-            scenario(0.125, **{"is": "RandomFraction", "fraction": 0.1}),
+            scenario(RandomFraction(0.1), 0.125),
+            "",
             "Forget a random 10%, with 12.5% of the retain set",
         ),
         (
-            scenario(0, **{"is": "ClassFraction", "label": 3, "fraction": 1 / 3}),
+            scenario(ClassFraction(3, 1 / 3), 0),
+            "",
             "Forget 33.3% of class 3, without the retain set",
         ),
-        (scenario(**{"is": "WholeClass", "label": 3}), "Forget class 3"),
-        (scenario(class_name="3", **{"is": "WholeClass", "label": 3}), "Forget class 3"),
-        (scenario(class_name="11", **{"is": "WholeClass", "label": 3}), "Forget class 3 (`11`)"),
-        (scenario(class_name="emu", **{"is": "WholeClass", "label": 2}), "Forget class 2 (`emu`)"),
-        (
-            scenario(class_name="a|b`c", **{"is": "WholeClass", "label": 2}),
-            r"Forget class 2 (``a\|b`c``)",
-        ),
-        (scenario(**{"is": "GivenRows", "rows": [5, 5, 6]}), "Forget 2 given images"),
+        (scenario(ClassFraction(3, 0.5)), "emu", "Forget 50% of class 3 (`emu`)"),
+        (scenario(WholeClass(3)), "", "Forget class 3"),
+        (scenario(WholeClass(3)), "3", "Forget class 3"),
+        (scenario(WholeClass(3)), "11", "Forget class 3 (`11`)"),
+        (scenario(WholeClass(2)), "emu", "Forget class 2 (`emu`)"),
+        (scenario(WholeClass(2)), "a|b`c", r"Forget class 2 (``a\|b`c``)"),
+        (scenario(GivenRows((5, 6))), "", "Forget 2 given images"),
     ],
 )
-def test_a_page_tells_what_is_forgotten_and_the_name_of_its_class(problem, text):
-    assert task(problem) == text
+def test_a_page_tells_what_is_forgotten_and_the_name_of_its_class(problem, class_name, text):
+    assert task(problem, class_name) == text
