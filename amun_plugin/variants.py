@@ -177,7 +177,6 @@ class Refreshed:
 
     def __init__(self, task: Task, config: AmunConfig) -> None:
         self._forget, self._config = task.forget, config
-        self._epochs, _ = config.course(task)
         index = torch.cat([task.retain.index, task.forget.index])
         self._place = torch.full((int(index.max()) + 1,), -1, device=index.device)
         self._place[task.forget.index] = torch.arange(len(task.forget), device=index.device)
@@ -185,9 +184,8 @@ class Refreshed:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """The mean over the batch's rows that have a part in it."""
-        epoch = int(batch.progress * self._epochs + 1e-9)
-        if epoch != self._epoch:
-            self._epoch = epoch
+        if batch.epoch != self._epoch:
+            self._epoch = batch.epoch
             self._search(model)
         place = self._place[batch.index]
         mine = place >= 0

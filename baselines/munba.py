@@ -67,9 +67,8 @@ def _bargaining(task: Task, config: MunbaConfig) -> Callable[[nn.Module, Batch],
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         nonlocal epoch, waiting
-        now = int(batch.progress * config.epochs + 1e-6)
-        if now != epoch:
-            epoch = now
+        if batch.epoch != epoch:
+            epoch = batch.epoch
             waiting = batches(
                 task.forget,
                 batch=recipe.batch,

@@ -14,7 +14,7 @@ stay the original's.
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -81,17 +81,12 @@ def _weights(model: nn.Module) -> Tensor:
 
 
 def _fit(task: Task, epochs: int, lr: float, smoothing: float) -> None:
-    recipe = task.scenario.recipe
+    recipe = task.scenario.recipe.retimed(epochs=epochs, lr=lr, schedule="one-cycle")
     train(
         task.model,
         task.forget,
-        epochs=epochs,
-        lr=lr,
+        replace(recipe, weight_decay=0.0),
         generator=task.generator,
-        batch=recipe.batch,
-        momentum=recipe.momentum,
-        weight_decay=0.0,
-        augmentation=recipe.augmentation,
         loss=partial(_smoothed, smoothing=smoothing),
     )
 

@@ -128,13 +128,7 @@ def plain(value: Any) -> Any:
     Raises TypeError for a value that has no exact JSON form.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kept = [
-            each
-            for each in dataclasses.fields(value)
-            if not each.metadata.get("later") or getattr(value, each.name) != each.default
-        ]
-        fields = {each.name: plain(getattr(value, each.name)) for each in kept}
-        return {"is": type(value).__name__, **fields}
+        return {"is": type(value).__name__, **_fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -146,6 +140,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
     raise TypeError(f"{value!r} of type {type(value).__name__} has no JSON form")
+
+
+def _fields(spec: Any) -> dict[str, Any]:
+    """Without later additions at their defaults, so that what was asked before keeps its name."""
+    values = {each: getattr(spec, each.name) for each in dataclasses.fields(spec)}
+    return {
+        each.name: plain(value)
+        for each, value in values.items()
+        if not (each.metadata.get("later") and value == each.default)
+    }
 
 
 def merge(*sources: Iterable[Line]) -> list[Line]:

@@ -23,7 +23,7 @@ from harness.specs.catalog import Catalog
 from harness.specs.data import Data
 from harness.specs.forgetting import GivenRows
 from harness.specs.method import Method, Task
-from harness.specs.scenario import Recipe, Replicate, Scenario
+from harness.specs.scenario import Replicate, Scenario
 from harness.training.loop import predict, train
 
 
@@ -123,7 +123,7 @@ class Workshop:
 
         def make() -> nn.Module:
             model = network.fresh(seed, f"{purpose}/weights")
-            return train_by(recipe, model, data, stream(seed, f"{purpose}/batches"))
+            return train(model, data, recipe, generator=stream(seed, f"{purpose}/batches"))
 
         with seeded(seed, f"{purpose}/training"):
             model, cost = costed("train", make, self.device, network.unit)
@@ -177,22 +177,6 @@ class Workshop:
 
     def _rows(self, rows: Tensor) -> Data:
         return self.material.train.select(rows).to(self.device)
-
-
-def train_by(recipe: Recipe, model: nn.Module, data: Data, generator: torch.Generator) -> nn.Module:
-    """The model after the recipe's training on the data."""
-    return train(
-        model,
-        data,
-        epochs=recipe.epochs,
-        lr=recipe.lr,
-        generator=generator,
-        batch=recipe.batch,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        schedule=recipe.schedule,
-        augmentation=recipe.augmentation,
-    )
 
 
 def model_seed(replicate: Replicate) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from harness.specs.augmentation import NO_AUGMENTATION, Augmentation
@@ -11,6 +11,7 @@ from harness.specs.checks import (
     POSITIVE,
     SHARE,
     Exactly,
+    Flag,
     OneOf,
     Real,
     Several,
@@ -30,35 +31,95 @@ RETRAIN_DRAWS = 3
 """K: retrained models a replicate."""
 
 Stem = Literal["own", "small"]
-Schedule = Literal["one-cycle", "cosine", "constant"]
+Schedule = Literal["one-cycle", "cosine", "step", "constant"]
+Optimizer = Literal["sgd", "adamw"]
+
+GAMMA = 0.1
+
+
+LATER = {"later": True}
+"""Of a field that was added later: at its default it is left out of what names a run."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the original and the retrained models are trained: SGD with momentum."""
+    """How a model is trained.
+
+    Raises ValueError or TypeError for a setting out of range, and for settings that do not go
+    together.
+    """
 
     epochs: int
+    """A scenario's recipe has at least one; a method may fine-tune for none."""
     lr: float
-    """The peak of the one-cycle schedule."""
+    """The learning rate: the peak of the one-cycle schedule, and where the others start. A
+    scenario's is above 0."""
     batch: int = 64
     momentum: float = 0.9
+    """Of SGD; of AdamW the decay of the gradient's average (its first beta)."""
     weight_decay: float = 5e-4
+    """Added to the gradient by SGD; applied to the weights by AdamW, times the rate."""
     schedule: Schedule = "one-cycle"
     augmentation: Augmentation = field(default=NO_AUGMENTATION)
+    optimizer: Optimizer = field(default="sgd", metadata=LATER)
+    nesterov: bool = field(default=False, metadata=LATER)
+    """Nesterov's momentum, for SGD."""
+    step_size: int = field(default=0, metadata=LATER)
+    """Of the step schedule: the epochs after which the rate is multiplied by ``gamma``."""
+    gamma: float = field(default=GAMMA, metadata=LATER)
 
     def __post_init__(self) -> None:
         require_own_class(self, Recipe)
         settle(
             self,
             "Recipe",
-            epochs=Whole(1),
-            lr=POSITIVE,
+            epochs=Whole(0),
+            lr=NOT_NEGATIVE,
             batch=Whole(1),
             momentum=Real(0, 1, below=True),
             weight_decay=NOT_NEGATIVE,
             schedule=OneOf(get_args(Schedule)),
             augmentation=Exactly((Augmentation,)),
+            optimizer=OneOf(get_args(Optimizer)),
+            nesterov=Flag(),
+            step_size=Whole(0),
+            gamma=POSITIVE,
         )
+        self._check_nesterov()
+        self._check_steps()
+
+    def retimed(self, *, epochs: int, lr: float, schedule: Schedule) -> Recipe:
+        """The same recipe with another length, rate and schedule."""
+        stays = schedule == "step"
+        return replace(
+            self,
+            epochs=epochs,
+            lr=lr,
+            schedule=schedule,
+            step_size=self.step_size if stays else 0,
+            gamma=self.gamma if stays else GAMMA,
+        )
+
+    def _check_nesterov(self) -> None:
+        if self.nesterov and self.optimizer != "sgd":
+            raise ValueError(
+                f"Recipe: nesterov needs optimizer 'sgd'; got optimizer {self.optimizer!r}"
+            )
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("Recipe: nesterov needs a momentum above 0; got momentum 0.0")
+
+    def _check_steps(self) -> None:
+        if self.schedule == "step":
+            if self.step_size == 0:
+                raise ValueError(
+                    "Recipe: schedule 'step' needs a step_size, in epochs; got step_size 0"
+                )
+        elif self.step_size or self.gamma != GAMMA:
+            name, value = ("step_size", self.step_size) if self.step_size else ("gamma", self.gamma)
+            raise ValueError(
+                f"Recipe: {name} belongs to schedule 'step'; "
+                f"got {name} {value} with schedule {self.schedule!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -100,6 +161,11 @@ class Scenario:
             replicates=Whole(1),
             tuning=Real(0, 1, below=True),
         )
+        if self.recipe.epochs == 0 or self.recipe.lr == 0:
+            raise ValueError(
+                f"scenario {self.name!r}: recipe must train for at least 1 epoch at a rate above "
+                f"0; got epochs {self.recipe.epochs} and lr {self.recipe.lr:g}"
+            )
         if "" in self.mia.partition("."):
             raise ValueError(
                 f"scenario {self.name!r}: mia must be protocol.metric, like loss-mia.auc; "

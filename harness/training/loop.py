@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, StepLR
 
 from harness.specs.augmentation import NO_AUGMENTATION, Augmentation
 from harness.specs.data import Data, Distortions, as_float, equal_batches
 from harness.specs.method import Task
-from harness.specs.scenario import Schedule
+from harness.specs.scenario import Recipe, Schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +29,8 @@ class Batch:
     """``(b,)`` int64."""
     index: Tensor
     """``(b,)`` int64: rows in the original train set."""
+    epoch: int
+    """Which one this is, from 0."""
     progress: float
     """Share of all batches that came before this one, in [0, 1)."""
 
@@ -69,6 +69,7 @@ def batches(
                 as_float(images).contiguous(memory_format=torch.channels_last),
                 data.labels.index_select(0, rows),
                 data.index.index_select(0, rows),
+                epoch,
                 (epoch + step / len(slices)) / epochs,
             )
 
@@ -81,51 +82,39 @@ def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
 def train(
     model: nn.Module,
     data: Data,
+    recipe: Recipe,
     *,
-    epochs: int,
-    lr: float,
     generator: torch.Generator,
-    batch: int = 64,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    schedule: Schedule = "one-cycle",
-    augmentation: Augmentation = NO_AUGMENTATION,
     loss: Callable[[nn.Module, Batch], Tensor] = cross_entropy,
     after_step: Callable[[nn.Module, Optimizer], None] | None = None,
-    bf16: bool | None = None,
 ) -> nn.Module:
-    """The same model after SGD on the data, in eval mode.
+    """The same model after the recipe's training on the data, in eval mode.
 
-    ``loss`` gives the scalar to descend; ``after_step`` may put weights back (masks). ``bf16``
-    turns autocast on or off; none: on where the data lie on a GPU. Zero epochs change nothing.
-    The weights are channels_last while it trains, and contiguous when it is done. A batch of one
-    image, of which a BatchNorm would see a single value a channel, is normalised there by the
-    running statistics, which it leaves as they are.
+    ``loss`` gives the scalar to descend; ``after_step`` may put weights back (masks). Zero epochs
+    change nothing. On a GPU the loss is computed under bfloat16 autocast. The weights are
+    channels_last during training and contiguous afterwards. A batch of one image, of which a
+    BatchNorm would see a single value per channel, is normalised there by the running statistics,
+    which stay as they are.
 
-    Raises ValueError for a schedule that does not exist, an empty set or settings out of range.
+    Raises ValueError for an empty set.
     """
-    _check_settings(epochs, lr, momentum, weight_decay, schedule)
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    on_gpu = data.device.type == "cuda"
     model.to(memory_format=torch.channels_last)
-    optimizer = SGD(weights, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
-    steps = epochs * len(equal_batches(len(data), batch))
-    scheduler: LRScheduler | None = None
-    if schedule == "one-cycle" and steps > 0:
-        scheduler = OneCycleLR(optimizer, lr, total_steps=steps + 1, cycle_momentum=False)
-    if schedule == "cosine" and steps > 0:
-        scheduler = CosineAnnealingLR(optimizer, T_max=steps)
-    low_precision = torch.autocast(
-        data.device.type, torch.bfloat16, enabled=on_gpu if bf16 is None else bf16
-    )
+    optimizer = _optimizer(model, recipe)
+    scheduler = _scheduler(optimizer, recipe, len(equal_batches(len(data), recipe.batch)))
+    on_gpu = data.device.type == "cuda"
+    precision = torch.autocast(data.device.type, torch.bfloat16, enabled=on_gpu)
     model.train()
     with _single_values_normalised(model):
         for part in batches(
-            data, epochs=epochs, batch=batch, generator=generator, augmentation=augmentation
+            data,
+            epochs=recipe.epochs,
+            batch=recipe.batch,
+            generator=generator,
+            augmentation=recipe.augmentation,
         ):
-            with low_precision:
+            with precision:
                 value = loss(model, part)
-            # an optimizer's work is not counted: spare the cost
+            # an optimizer's work is not counted: spare it the counter
             with torch._C.DisableTorchFunction():
                 optimizer.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
@@ -138,19 +127,38 @@ def train(
     return model.to(memory_format=torch.contiguous_format).eval()
 
 
-def _check_settings(
-    epochs: int, lr: float, momentum: float, weight_decay: float, schedule: str
-) -> None:
-    if not (epochs >= 0 and 0 <= lr < math.inf):  # written so that nan is refused, too
-        raise ValueError(f"epochs and lr must not be negative; got {epochs} and {lr}")
-    if not (0 <= momentum < 1 and 0 <= weight_decay < math.inf):
-        raise ValueError(
-            f"momentum must be in [0, 1) and weight_decay not negative; got {momentum} and "
-            f"{weight_decay}"
+def _optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if recipe.optimizer == "adamw":
+        return AdamW(
+            weights,
+            lr=recipe.lr,
+            betas=(recipe.momentum, 0.999),
+            weight_decay=recipe.weight_decay,
+            fused=True,
         )
-    if schedule not in get_args(Schedule):
-        known = ", ".join(map(repr, get_args(Schedule)))
-        raise ValueError(f"schedule must be one of {known}; got {schedule!r}")
+    return SGD(
+        weights,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+        fused=True,
+    )
+
+
+def _scheduler(optimizer: Optimizer, recipe: Recipe, steps_an_epoch: int) -> LRScheduler | None:
+    """What changes the rate after each batch; nothing where it is constant."""
+    steps = recipe.epochs * steps_an_epoch
+    if steps == 0:
+        return None
+    if recipe.schedule == "one-cycle":
+        return OneCycleLR(optimizer, recipe.lr, total_steps=steps + 1, cycle_momentum=False)
+    if recipe.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=steps)
+    if recipe.schedule == "step":
+        return StepLR(optimizer, recipe.step_size * steps_an_epoch, recipe.gamma)
+    return None
 
 
 @contextlib.contextmanager
@@ -195,20 +203,15 @@ def fine_tune(
 ) -> nn.Module:
     """The task's model, or another, trained on the data with the task's own stream.
 
-    Batch, momentum, weight decay and augmentation are those of the scenario's recipe.
+    All else is as in the scenario's recipe: optimizer, batch, momentum, weight decay, augmentation.
+
+    Raises ValueError for an empty set or a setting out of range.
     """
-    recipe = task.scenario.recipe
     return train(
         task.model if model is None else model,
         data,
-        epochs=epochs,
-        lr=lr,
+        task.scenario.recipe.retimed(epochs=epochs, lr=lr, schedule=schedule),
         generator=task.generator,
-        batch=recipe.batch,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        schedule=schedule,
-        augmentation=recipe.augmentation,
         loss=loss,
         after_step=after_step,
     )

@@ -8,7 +8,7 @@ from torch import nn
 
 from amun_plugin import AttackIncomplete, Closest, Pgd
 from amun_plugin.method import AmunConfig, amun, examples, mixture, unlearning_methods
-from harness import Data, predict, train
+from harness import Data, Recipe, predict, train
 
 SEARCHES = ("pgd", "pgd-origin", "closest")
 CLASSES = 3
@@ -29,7 +29,7 @@ def trained():
         images[labels == label, :, 2 * label : 2 * label + 2] += 120
     data = Data.of(images, labels)
     generator = torch.Generator().manual_seed(0)
-    return train(network(), data, epochs=8, lr=0.05, batch=20, generator=generator), data
+    return train(network(), data, Recipe(8, 0.05, batch=20), generator=generator), data
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from amun_plugin.variants import (
     amun_transferred,
 )
 from baselines.salun import saliency_mask
-from harness import Batch, join, train
+from harness import Batch, Recipe, join, train
 
 CLASSES = 4
 
@@ -31,7 +31,7 @@ CLASSES = 4
 def task(task):
     data = join(task.forget, task.retain)
     generator = torch.Generator().manual_seed(0)
-    train(task.model, data, epochs=30, lr=0.1, batch=10, generator=generator)
+    train(task.model, data, Recipe(30, 0.1, batch=10), generator=generator)
     return task
 
 
@@ -131,7 +131,7 @@ def test_each_forget_row_of_a_batch_becomes_its_example_and_others_stay(task):
     rows = torch.tensor([3, 25, 7])
     images = torch.cat([floats(task.forget), floats(task.retain)])[rows]
     labels = torch.cat([task.forget.labels, task.retain.labels])[rows]
-    batch = Batch(images, labels, rows, 0.0)
+    batch = Batch(images, labels, rows, 0, 0.0)
     loss(model, batch)
     seen["on"] = True
 
@@ -151,13 +151,13 @@ def test_the_loss_takes_the_examples_of_the_epoch_at_hand(task):
     loss = Refreshed(task, AmunAdaptiveConfig(epochs=2))
     rows = task.forget.index[:8]
     images, labels = floats(task.forget)[:8], task.forget.labels[:8]
-    loss(task.model, Batch(images, labels, rows, 0.0))
+    loss(task.model, Batch(images, labels, rows, 0, 0.0))
     first = attack(task.model, floats(task.forget), task.forget.labels, Closest(steps=10))
     with torch.no_grad():
         for weight in task.model.parameters():
             weight.add_(0.1 * weight.std() * torch.randn_like(weight))
 
-    value = loss(task.model, Batch(images, labels, rows, 0.5))
+    value = loss(task.model, Batch(images, labels, rows, 1, 0.5))
 
     found = attack(task.model, floats(task.forget), task.forget.labels, Closest(steps=10))
     wanted = nn.functional.cross_entropy(task.model(found.x[:8]), found.label[:8])
@@ -173,12 +173,12 @@ def test_a_row_without_an_example_has_no_part_in_the_loss(task, monkeypatch):
 
     monkeypatch.setattr("amun_plugin.variants.attack", lame)
     loss = Refreshed(task, AmunAdaptiveConfig(epochs=1))
-    with_it = Batch(floats(task.forget)[:5], task.forget.labels[:5], task.forget.index[:5], 0.0)
+    with_it = Batch(floats(task.forget)[:5], task.forget.labels[:5], task.forget.index[:5], 0, 0.0)
     keep = torch.tensor([0, 1, 2, 4])
 
     value = loss(task.model.eval(), with_it)
 
-    without = Batch(with_it.images[keep], with_it.labels[keep], with_it.index[keep], 0.0)
+    without = Batch(with_it.images[keep], with_it.labels[keep], with_it.index[keep], 0, 0.0)
     assert value.item() == pytest.approx(loss(task.model, without).item(), rel=1e-5)
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from baselines.boundary_expand import BoundaryExpandConfig, boundary_expand, classifier, widened
 from baselines.boundary_shrink import BoundaryShrinkConfig, boundary_shrink, neighbour_classes
-from harness import UserError, WholeClass, join, train
+from harness import Recipe, UserError, WholeClass, join, train
 
 CLASSES = 4
 
@@ -51,7 +51,7 @@ def test_the_classes_are_the_originals_throughout(task):
 
 def test_the_shadow_class_takes_the_forget_set_and_goes(task):
     everything = join(task.retain, task.forget)
-    train(task.model, everything, epochs=30, lr=0.1, batch=10, generator=task.generator)
+    train(task.model, everything, Recipe(30, 0.1, batch=10), generator=task.generator)
     head, names = task.model[4], list(task.model.state_dict())
     before = loss(task.model, task.forget)
 

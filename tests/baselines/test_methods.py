@@ -27,14 +27,14 @@ def test_random_labels_are_never_the_own_one_and_are_drawn_anew(task):
         def forward(self, _images):
             return torch.eye(CLASSES)[task.forget.labels] * 50
 
-    batch = Batch(task.forget.images.float(), task.forget.labels, task.forget.index, 0.0)
+    batch = Batch(task.forget.images.float(), task.forget.labels, task.forget.index, 0, 0.0)
     seen = [loss(Fixed(), batch).item() for _ in range(5)]
 
     assert all(value == pytest.approx(50, rel=1e-4) for value in seen)
 
 
 def test_random_labels_leave_the_retain_sets_labels_alone(task):
-    batch = Batch(task.retain.images.float(), task.retain.labels, task.retain.index, 0.0)
+    batch = Batch(task.retain.images.float(), task.retain.labels, task.retain.index, 0, 0.0)
 
     found = relabelling(task)(task.model.eval(), batch)
 

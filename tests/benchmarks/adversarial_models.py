@@ -12,7 +12,7 @@ from safetensors.torch import load_model, save_model
 from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
-from harness import Data, UserError, as_float, predict, train
+from harness import Data, Recipe, UserError, as_float, predict, train
 from harness.backbones.build import Normalised, design_backbone
 from harness.datasets.builtin import channel_statistics, load_dataset, unlearning_datasets
 
@@ -48,7 +48,7 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
-class Recipe:
+class Training:
     """What is trained, on what, for how long."""
 
     name: str
@@ -71,7 +71,7 @@ class Recipe:
         else:
             print(f"Training: {self.name} …", flush=True)
             generator = torch.Generator().manual_seed(0)
-            train(model, data, epochs=self.epochs, lr=0.1, generator=generator, batch=64)
+            train(model, data, Recipe(self.epochs, 0.1), generator=generator)
             cache.mkdir(parents=True, exist_ok=True)
             save_model(model, str(file))
         right = predict(model, data).argmax(1) == data.labels
@@ -80,7 +80,7 @@ class Recipe:
 
 def digits(cache: Path, device: torch.device) -> Subject:
     """The ``test_resnet`` of timm on scikit-learn's digits, 1×16×16."""
-    return Recipe("digits", "digits", 1_000, _named("test_resnet", "own"), 20).make(
+    return Training("digits", "digits", 1_000, _named("test_resnet", "own"), 20).make(
         cache, Path(), device
     )
 
@@ -93,7 +93,7 @@ def cifar(cache: Path, root: Path | None, device: torch.device) -> Subject:
     if root is None or not (root / "cifar-10-batches-py").is_dir():
         raise UserError(f"no cifar-10-batches-py in --data {root}")
     build = _named("resnet18", "small") if device.type == "cuda" else _slim
-    return Recipe("CIFAR-10", "CIFAR10", 5_000, build, 25).make(cache, root, device)
+    return Training("CIFAR-10", "CIFAR10", 5_000, build, 25).make(cache, root, device)
 
 
 def _named(backbone: str, stem: str) -> Callable[[Data], nn.Module]:

@@ -17,7 +17,7 @@ from torchvision import transforms
 from torchvision.datasets import CIFAR10
 from torchvision.models.resnet import BasicBlock
 
-from harness import Augmentation, Data, batches, train
+from harness import Augmentation, Batch, Data, Recipe, batches, cross_entropy, train
 from harness.specs.augmentation import CROP_PADDING
 from harness.training.flops import FlopCounter
 
@@ -117,16 +117,14 @@ def prepared(case: Case, generator: torch.Generator) -> list[tuple[Tensor, Tenso
 
 def ours(model: nn.Module, case: Case, generator: torch.Generator, *, bf16: bool = False) -> None:
     """One epoch of ``harness.train``."""
-    train(
-        model,
-        case.data,
-        epochs=1,
-        lr=LR,
-        generator=generator,
-        batch=case.batch,
-        augmentation=case.augmentation,
-        bf16=bf16,
-    )
+    recipe = Recipe(1, LR, case.batch, MOMENTUM, WEIGHT_DECAY, augmentation=case.augmentation)
+    train(model, case.data, recipe, generator=generator, loss=cross_entropy if bf16 else in_float32)
+
+
+def in_float32(model: nn.Module, batch: Batch) -> Tensor:
+    """The mean cross-entropy without the autocast that ``harness.train`` turns on on a GPU."""
+    with torch.autocast(batch.images.device.type, enabled=False):
+        return cross_entropy(model, batch)
 
 
 def counted(model: nn.Module, case: Case, generator: torch.Generator) -> None:

@@ -23,14 +23,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
-from harness import Method, hookimpl, train
+from harness import Method, fine_tune, hookimpl
 
 @dataclass(frozen=True)
 class Config:
     lr: float = 0.01
 
 def sound(task, config):
-    return train(task.model, task.retain, epochs=1, lr=config.lr, generator=task.generator)
+    return fine_tune(task, task.retain, epochs=1, lr=config.lr)
 
 class Silent(Exception):
     def __str__(self):

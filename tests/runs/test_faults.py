@@ -14,14 +14,14 @@ METHODS = """
 import os, signal, sys
 from dataclasses import dataclass
 import torch
-from harness import Method, hookimpl, train
+from harness import Method, fine_tune, hookimpl
 
 @dataclass(frozen=True)
 class Config:
     lr: float = 0.01
 
 def sound(task, config):
-    return train(task.model, task.retain, epochs=1, lr=config.lr, generator=task.generator)
+    return fine_tune(task, task.retain, epochs=1, lr=config.lr)
 
 def faulty(task, config):
     {body}

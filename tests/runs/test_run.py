@@ -22,7 +22,7 @@ from harness.runs.worker import prepare
 METHOD = """
 from dataclasses import dataclass
 from torch import nn
-from harness import Method, Task, hookimpl, train
+from harness import Method, Task, fine_tune, hookimpl
 
 @dataclass(frozen=True)
 class Config:
@@ -37,8 +37,7 @@ def unlearning_methods():
     return [Method("mine", unlearn, Config())]
 """
 SOUND = METHOD.format(
-    body="return train(task.model, task.retain, epochs=config.epochs, lr=config.lr, "
-    "generator=task.generator)"
+    body="return fine_tune(task, task.retain, epochs=config.epochs, lr=config.lr)"
 )
 
 

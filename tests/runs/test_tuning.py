@@ -16,7 +16,7 @@ import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from harness import Choice, Data, Dataset, Method, Span, UserError, train
+from harness import Choice, Data, Dataset, Method, Span, UserError, fine_tune
 from harness.datasets.splits import split, tuning_rows
 from harness.leaderboard.table import BUDGET
 from harness.plugins.catalog import load_catalog
@@ -39,9 +39,7 @@ class Config:
 
 
 def unlearn(task, config):
-    return train(
-        task.model, task.retain, epochs=config.epochs, lr=config.lr, generator=task.generator
-    )
+    return fine_tune(task, task.retain, epochs=config.epochs, lr=config.lr)
 
 
 SEARCH = {"epochs": Span(0, 3), "lr": Span(1e-3, 1.0, log=True), "kind": Choice(("a", "b"))}

@@ -154,15 +154,19 @@ def test_rows_that_are_none_or_repeated_are_refused_with_what_was_found(given, m
 
 NAN, INF = math.nan, math.inf
 REFUSED = [
-    (lambda v: recipe(lr=v), [NAN, INF, -INF, 0, -0.1, "1e-3", True, None, 1j, [0.1]], "lr"),
+    (lambda v: recipe(lr=v), [NAN, INF, -INF, -0.1, "1e-3", True, None, 1j, [0.1]], "lr"),
     (lambda v: recipe(lr=v), [np.float32("nan"), torch.tensor([0.1]), Fraction(1, 3)], "lr"),
     (lambda v: recipe(lr=v), [10**400, 1e301], "lr"),
-    (lambda v: recipe(epochs=v), [0, -1, 1.0, 2.5, NAN, "3", True, None, np.True_], "epochs"),
+    (lambda v: recipe(epochs=v), [-1, 1.0, 2.5, NAN, "3", True, None, np.True_], "epochs"),
     (lambda v: recipe(epochs=v), [2**63, np.float64(2)], "epochs"),
     (lambda v: recipe(batch=v), [0, -4, 16.0, "16", False], "batch"),
     (lambda v: recipe(momentum=v), [1, 1.5, -0.1, NAN, "0.9", True], "momentum"),
     (lambda v: recipe(weight_decay=v), [-1e-9, NAN, INF, "5e-4", None], "weight_decay"),
     (lambda v: recipe(schedule=v), ["linear", "", None, 1, ("cosine",)], "schedule"),
+    (lambda v: recipe(optimizer=v), ["adam", "SGD", "", None, 1], "optimizer"),
+    (lambda v: recipe(nesterov=v), [1, "yes", None], "nesterov"),
+    (lambda v: recipe(schedule="step", step_size=v), [-1, 1.0, "5", True, None], "step_size"),
+    (lambda v: recipe(schedule="step", gamma=v), [0, -0.1, NAN, INF, "0.1"], "gamma"),
     (lambda v: recipe(augmentation=v), [None, True, "crop", Augmentation], "augmentation"),
     (lambda v: Augmentation(crop=v), [1, "yes", None, 0.0], "crop"),
     (lambda v: Augmentation(flip=v), [1, "no", None], "flip"),
@@ -237,18 +241,52 @@ def test_what_a_field_cannot_hold_is_refused_where_the_spec_is_made(make, value,
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: recipe(lr=NAN), "Recipe: lr must be a finite number above 0; got nan"),
+        (lambda: recipe(lr=NAN), "Recipe: lr must be a finite number of at least 0; got nan"),
         (
             lambda: recipe(lr="1e-3"),
-            "Recipe: lr must be a finite number above 0; got '1e-3' (text)",
+            "Recipe: lr must be a finite number of at least 0; got '1e-3' (text)",
         ),
         (lambda: recipe(batch=0), "Recipe: batch must be a whole number of at least 1; got 0"),
         (lambda: recipe(momentum=1), "Recipe: momentum must be a number in [0, 1); got 1"),
         (
             lambda: recipe(schedule="linear"),
             (
-                "Recipe: schedule must be one of 'one-cycle', 'cosine', 'constant'; "
+                "Recipe: schedule must be one of 'one-cycle', 'cosine', 'step', 'constant'; "
                 "got 'linear' (text)"
+            ),
+        ),
+        (
+            lambda: recipe(nesterov=True, optimizer="adamw"),
+            "Recipe: nesterov needs optimizer 'sgd'; got optimizer 'adamw'",
+        ),
+        (
+            lambda: recipe(nesterov=True, momentum=0),
+            "Recipe: nesterov needs a momentum above 0; got momentum 0.0",
+        ),
+        (
+            lambda: recipe(schedule="step"),
+            "Recipe: schedule 'step' needs a step_size, in epochs; got step_size 0",
+        ),
+        (
+            lambda: recipe(schedule="cosine", step_size=5),
+            "Recipe: step_size belongs to schedule 'step'; got step_size 5 with schedule 'cosine'",
+        ),
+        (
+            lambda: recipe(gamma=0.5),
+            "Recipe: gamma belongs to schedule 'step'; got gamma 0.5 with schedule 'one-cycle'",
+        ),
+        (
+            lambda: scenario(recipe=recipe(epochs=0)),
+            (
+                "scenario 's': recipe must train for at least 1 epoch at a rate above 0; "
+                "got epochs 0 and lr 0.1"
+            ),
+        ),
+        (
+            lambda: scenario(recipe=recipe(lr=0)),
+            (
+                "scenario 's': recipe must train for at least 1 epoch at a rate above 0; "
+                "got epochs 2 and lr 0"
             ),
         ),
         (
@@ -352,6 +390,42 @@ def test_what_was_asked_before_keeps_its_name():
     )
 
 
+def test_a_setting_that_was_added_later_names_a_recipe_only_where_it_is_used():
+    plainly = recipe(optimizer="sgd", nesterov=False, step_size=0, gamma=0.1)
+    used = recipe(nesterov=True, schedule="step", step_size=5, gamma=0.2)
+
+    assert plain(plainly).keys() == {
+        "is", "epochs", "lr", "batch", "momentum", "weight_decay", "schedule", "augmentation"
+    }  # fmt: skip
+    assert plain(used).keys() - plain(plainly).keys() == {"nesterov", "step_size", "gamma"}
+    assert plain(recipe(optimizer="adamw"))["optimizer"] == "adamw"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"optimizer": "adamw"},
+        {"nesterov": True},
+        {"schedule": "step", "step_size": 5, "gamma": 0.2},
+    ],
+)
+def test_a_recipe_with_later_settings_can_be_read_from_its_record(given):
+    asked = scenario(recipe=recipe(**given))
+
+    assert scenario_of(plain(asked)) == asked
+
+
+def test_a_recipe_of_another_schedule_leaves_behind_what_belongs_to_the_first():
+    stepped = recipe(schedule="step", step_size=5, gamma=0.2, nesterov=True)
+
+    found = stepped.retimed(epochs=3, lr=0.02, schedule="cosine")
+
+    assert found == recipe(epochs=3, lr=0.02, schedule="cosine", nesterov=True)
+    assert stepped.retimed(epochs=3, lr=0.02, schedule="step") == replace(
+        stepped, epochs=3, lr=0.02
+    )
+
+
 BROKEN = """
 import numpy as np, torch
 from harness import *
@@ -367,7 +441,7 @@ def unlearning_scenarios():
 @pytest.mark.parametrize(
     ("lr", "rule", "reason"),
     [
-        ("float('nan')", "WholeClass(3)", "lr must be a finite number above 0; got nan"),
+        ("float('nan')", "WholeClass(3)", "lr must be a finite number of at least 0; got nan"),
         ("'1e-3'", "WholeClass(3)", "lr must be"),
         ("0.1", "WholeClass('3')", "label must be a whole number"),
         ("0.1", "GivenRows((5, 5))", "repeated"),

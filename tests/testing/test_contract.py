@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from harness import Data, Method, as_float, train
+from harness import Data, Method, as_float, fine_tune, train
 from harness.plugins.catalog import load_catalog
 from harness.specs.search import Choice, Span
 from harness.testing.contract import TINY_BACKBONES, check_method
@@ -30,12 +30,12 @@ class Config:
 
 
 def sound(task, config):
-    return train(task.model, task.retain, epochs=1, lr=config.lr, generator=task.generator)
+    return fine_tune(task, task.retain, epochs=1, lr=config.lr)
 
 
 def ignores_the_seed(task, config):
     generator = torch.Generator().manual_seed(torch.seed() % 2**32)
-    return train(task.model, task.retain, epochs=1, lr=config.lr, generator=generator)
+    return train(task.model, task.retain, task.scenario.recipe, generator=generator)
 
 
 def changes_the_data(task, config):

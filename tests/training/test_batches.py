@@ -35,6 +35,7 @@ def test_an_epoch_gives_every_row_once_with_its_own_label_and_image(batch):
     for part in parts:
         assert torch.equal(part.labels, data.labels[part.index])
         assert torch.equal(part.images, data.images[part.index].float() / 255)
+    assert [part.epoch for part in parts] == [0] * count + [1] * count + [2] * count
     assert [part.progress for part in parts] == pytest.approx(np.arange(3 * count) / (3 * count))
 
 

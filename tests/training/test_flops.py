@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness import Data, predict, train
+from harness import Data, Recipe, predict, train
 from harness.training.flops import FlopCounter, forward_flops
 
 
@@ -191,7 +191,7 @@ def test_a_gradient_to_the_input_alone_costs_about_one_more_forward():
 
 def test_training_costs_three_forwards_but_for_the_first_layers_input():
     def work():
-        train(network(), images(), epochs=5, lr=0.1, batch=3, generator=torch.Generator())
+        train(network(), images(), Recipe(5, 0.1, batch=3), generator=torch.Generator())
 
     assert counted(work) == 5 * 8 * (3 * UNIT - CONVOLUTION)
 
@@ -277,8 +277,8 @@ def test_a_backward_that_a_plugin_wrote_itself_is_counted(by):
 
 def test_the_counter_changes_no_number():
     def trained():
-        settings = {"epochs": 2, "lr": 0.1, "batch": 3}
-        return train(network(), images(), generator=torch.Generator().manual_seed(0), **settings)
+        order = torch.Generator().manual_seed(0)
+        return train(network(), images(), Recipe(2, 0.1, batch=3), generator=order)
 
     plain = trained()
     with FlopCounter():

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim import lr_scheduler
 
-from harness import Augmentation, Data, cross_entropy, predict, train
+from harness import Augmentation, Data, Recipe, batches, cross_entropy, predict, train
 
 BOTH = Augmentation(crop=True, flip=True)
 LR = 0.1
@@ -76,8 +77,11 @@ def by_hand(model, data, *, epochs, sizes, rate, momentum, weight_decay):
 RATES = {
     "one-cycle": one_cycle,
     "cosine": lambda step, steps: LR * (1 + math.cos(math.pi * step / steps)) / 2,
+    "step": lambda step, steps: LR * 0.3 ** (step // (2 * steps // 3)),
     "constant": lambda _step, _steps: LR,
 }
+SETTINGS = {"step": {"step_size": 2, "gamma": 0.3}}
+"""What a schedule needs beside its name; three epochs are trained."""
 
 
 @pytest.mark.parametrize("schedule", RATES)
@@ -88,17 +92,8 @@ def test_training_is_sgd_with_momentum_weight_decay_and_the_schedule(
     data, epochs, sizes = images(), 3, [16, 17, 17]
     steps = epochs * len(sizes)
 
-    found = train(
-        network(),
-        data,
-        epochs=epochs,
-        lr=LR,
-        generator=generator(),
-        batch=17,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        schedule=schedule,
-    )
+    recipe = Recipe(epochs, LR, 17, momentum, weight_decay, schedule, **SETTINGS.get(schedule, {}))
+    found = train(network(), data, recipe, generator=generator())
 
     expected = by_hand(
         network(),
@@ -113,6 +108,66 @@ def test_training_is_sgd_with_momentum_weight_decay_and_the_schedule(
         torch.testing.assert_close(found.state_dict()[name], value, rtol=0, atol=2e-6, msg=name)
 
 
+OPTIMIZERS = {
+    "SGD": lambda weights: torch.optim.SGD(
+        weights, LR, momentum=0.9, weight_decay=5e-4, fused=True
+    ),
+    "SGD without momentum": lambda weights: torch.optim.SGD(
+        weights, LR, weight_decay=0.1, fused=True
+    ),
+    "Nesterov": lambda weights: torch.optim.SGD(
+        weights, LR, momentum=0.5, weight_decay=5e-4, nesterov=True, fused=True
+    ),
+    "AdamW": lambda weights: torch.optim.AdamW(weights, LR, weight_decay=5e-4, fused=True),
+    "AdamW of another average": lambda weights: torch.optim.AdamW(
+        weights, LR, betas=(0.5, 0.999), weight_decay=0.1, fused=True
+    ),
+}
+IN_A_RECIPE = {
+    "SGD": {},
+    "SGD without momentum": {"momentum": 0.0, "weight_decay": 0.1},
+    "Nesterov": {"momentum": 0.5, "nesterov": True},
+    "AdamW": {"optimizer": "adamw"},
+    "AdamW of another average": {"optimizer": "adamw", "momentum": 0.5, "weight_decay": 0.1},
+}
+SCHEDULERS = {
+    "one-cycle": lambda optimizer, steps: lr_scheduler.OneCycleLR(
+        optimizer, LR, total_steps=steps + 1, cycle_momentum=False
+    ),
+    "cosine": lr_scheduler.CosineAnnealingLR,
+    "step": lambda optimizer, steps: lr_scheduler.MultiStepLR(optimizer, [2 * steps // 3], 0.3),
+    "constant": lambda optimizer, _steps: lr_scheduler.ConstantLR(optimizer, factor=1),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_step_of_a_recipe_is_that_of_a_plain_torch_loop(optimizer, schedule):
+    data, found, expected = images(), [], []
+    settings = {**IN_A_RECIPE[optimizer], **SETTINGS.get(schedule, {})}
+    recipe = Recipe(3, LR, 17, schedule=schedule, **settings)
+    plain = network().to(memory_format=torch.channels_last).train()
+    chosen = OPTIMIZERS[optimizer](plain.parameters())
+    scheduler = SCHEDULERS[schedule](chosen, 9)
+    for part in batches(data, epochs=3, batch=17, generator=generator()):
+        chosen.zero_grad()
+        F.cross_entropy(plain(part.images), part.labels).backward()
+        chosen.step()
+        scheduler.step()
+        expected.append(weights(plain))
+
+    train(
+        network(),
+        data,
+        recipe,
+        generator=generator(),
+        after_step=lambda model, _: found.append(weights(model)),
+    )
+
+    assert len(found) == len(expected) == 9
+    assert all(same(*pair) for pair in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize(("n", "epochs"), [(16, 1), (50, 1), (50, 7)])
 def test_the_learning_rate_follows_the_cosine_up_and_down(n, epochs):
     rates = []
@@ -120,15 +175,7 @@ def test_the_learning_rate_follows_the_cosine_up_and_down(n, epochs):
     def note(_model, optimizer):
         rates.append(optimizer.param_groups[0]["lr"])
 
-    train(
-        network(),
-        images(n),
-        epochs=epochs,
-        lr=LR,
-        generator=generator(),
-        batch=16,
-        after_step=note,
-    )
+    train(network(), images(n), Recipe(epochs, LR, 16), generator=generator(), after_step=note)
 
     steps = epochs * -(-n // 16)
     assert rates == pytest.approx([one_cycle(step, steps) for step in range(steps)], rel=1e-9)
@@ -136,16 +183,10 @@ def test_the_learning_rate_follows_the_cosine_up_and_down(n, epochs):
 
 
 def test_the_same_generator_trains_the_same_bits_and_another_does_not():
+    recipe = Recipe(2, LR, 16, augmentation=BOTH)
+
     trained = [
-        train(
-            network(),
-            images(),
-            epochs=2,
-            lr=LR,
-            generator=generator(seed),
-            batch=16,
-            augmentation=BOTH,
-        ).state_dict()
+        train(network(), images(), recipe, generator=generator(seed)).state_dict()
         for seed in (0, 0, 1)
     ]
 
@@ -156,7 +197,7 @@ def test_the_same_generator_trains_the_same_bits_and_another_does_not():
 def test_training_learns_and_ends_in_eval_mode():
     model = network(dropout=0.3)
 
-    trained = train(model, images(), epochs=8, lr=LR, generator=generator(), batch=16)
+    trained = train(model, images(), Recipe(8, LR, 16), generator=generator())
 
     accuracy = (predict(trained, images()).argmax(1) == images().labels).float().mean()
     assert trained is model
@@ -168,7 +209,7 @@ def test_zero_epochs_change_nothing():
     model, order = network().train(), generator()
     before, state = weights(model), order.get_state()
 
-    trained = train(model, images(), epochs=0, lr=LR, generator=order)
+    trained = train(model, images(), Recipe(0, LR), generator=order)
 
     assert same(trained.state_dict(), before)
     assert torch.equal(order.get_state(), state)
@@ -185,15 +226,8 @@ def test_after_step_is_called_once_a_step_and_may_put_weights_back():
         with torch.no_grad():
             given[0].weight.copy_(before["0.weight"])
 
-    train(
-        model,
-        images(),
-        epochs=3,
-        lr=LR,
-        generator=generator(),
-        batch=17,
-        after_step=hold_the_convolution,
-    )
+    recipe = Recipe(3, LR, 17)
+    train(model, images(), recipe, generator=generator(), after_step=hold_the_convolution)
 
     assert calls == [(True, True, 6)] * 9
     assert torch.equal(model[0].weight, before["0.weight"])
@@ -205,7 +239,7 @@ def test_frozen_parameters_do_not_move_by_gradient_momentum_or_decay():
     model[0].requires_grad_(False)
     before = weights(model)
 
-    train(model, images(), epochs=2, lr=LR, generator=generator(), batch=16, weight_decay=0.1)
+    train(model, images(), Recipe(2, LR, 16, weight_decay=0.1), generator=generator())
 
     assert torch.equal(model[0].weight, before["0.weight"])
     assert torch.equal(model[0].bias, before["0.bias"])
@@ -218,70 +252,60 @@ def test_the_given_loss_is_descended():
     before = predict(model, images())
 
     def ascent(given, batch):
-        seen.append(batch.progress)
+        seen.append((batch.epoch, batch.progress))
         return -cross_entropy(given, batch)
 
-    train(model, images(), epochs=2, lr=0.01, generator=generator(), batch=25, loss=ascent)
+    train(model, images(), Recipe(2, 0.01, 25), generator=generator(), loss=ascent)
 
     after = F.cross_entropy(predict(model, images()), images().labels)
     assert after > F.cross_entropy(before, images().labels)
-    assert seen == [0, 0.25, 0.5, 0.75]
+    assert seen == [(0, 0), (0, 0.25), (1, 0.5), (1, 0.75)]
 
 
-@pytest.mark.parametrize(
-    ("bf16", "dtype"), [(None, torch.float32), (False, torch.float32), (True, torch.bfloat16)]
-)
-def test_bf16_turns_autocast_on_for_the_loss_and_keeps_float32_weights(bf16, dtype):
-    model, seen = network(), []
+def test_the_loss_is_in_float32_on_a_cpu():
+    assert type_of_the_logits("cpu") == torch.float32
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_loss_is_under_bfloat16_autocast_on_a_gpu():
+    assert type_of_the_logits("cuda") == torch.bfloat16
+
+
+def type_of_the_logits(device):
+    """Of the numbers that a model gives to a loss; its weights stay in float32."""
+    model, seen = network().to(device), []
 
     def loss(given, batch):
         logits = given(batch.images)
         seen.append(logits.dtype)
         return F.cross_entropy(logits.float(), batch.labels)
 
-    train(model, images(), epochs=1, lr=LR, generator=generator(), loss=loss, bf16=bf16)
+    train(model, images().to(device), Recipe(1, LR), generator=generator(), loss=loss)
 
-    assert seen == [dtype]
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+    return seen[0]
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"epochs": -1}, r"must not be negative; got -1 and 0\.1"),
-        ({"lr": -0.5}, r"must not be negative; got 1 and -0\.5"),
-        ({"lr": math.nan}, "must not be negative; got 1 and nan"),
-        ({"lr": math.inf}, "must not be negative; got 1 and inf"),
-        ({"momentum": math.nan}, r"momentum must be in \[0, 1\).*got nan"),
-        ({"momentum": 1}, r"momentum must be in \[0, 1\).*got 1"),
-        ({"weight_decay": math.nan}, "weight_decay not negative; got 0.9 and nan"),
-        ({"weight_decay": -1e-4}, "weight_decay not negative"),
-        ({"schedule": "cosin"}, "one of 'one-cycle', 'cosine', 'constant'; got 'cosin'"),
-        ({"batch": 0}, "batch must be at least 1; got 0"),
-        ({"data": images().select(torch.arange(0))}, "cannot train on an empty set"),
-    ],
-)
-def test_settings_out_of_range_are_told(changed, message):
-    settings = {"data": images(), "epochs": 1, "lr": LR, "generator": generator(), **changed}
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_an_empty_set_is_refused(epochs):
+    empty = images().select(torch.arange(0))
 
-    with pytest.raises(ValueError, match=message):
-        train(network(), settings.pop("data"), **settings)
+    with pytest.raises(ValueError, match="cannot train on an empty set"):
+        train(network(), empty, Recipe(epochs, LR), generator=generator())
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_trains_on_the_same_batches_to_nearly_the_same_model():
+    def in_float32(model, batch):
+        with torch.autocast(batch.images.device.type, enabled=False):
+            return cross_entropy(model, batch)
+
     def trained(device):
-        return train(
-            network().to(device),
-            images().to(device),
-            epochs=3,
-            lr=0.02,
-            generator=generator(),
-            batch=16,
-            augmentation=BOTH,
-            bf16=False,
-        )
+        model, data = network().to(device), images().to(device)
+        recipe = Recipe(3, 0.02, 16, augmentation=BOTH)
+        return train(model, data, recipe, generator=generator(), loss=in_float32)
 
     on_cpu, on_gpu = trained("cpu"), trained("cuda")
 
@@ -313,7 +337,7 @@ def test_a_single_value_a_channel_is_normalised_by_the_running_statistics():
         F.cross_entropy(expected(data.images.float() / 255), data.labels).backward()
         optimizer.step()
 
-    found = train(pooled(), data, epochs=3, lr=0.1, generator=generator(), schedule="constant")
+    found = train(pooled(), data, Recipe(3, 0.1, schedule="constant"), generator=generator())
 
     for name, value in expected.state_dict().items():
         torch.testing.assert_close(found.state_dict()[name], value, rtol=0, atol=2e-6, msg=name)
@@ -330,13 +354,13 @@ def test_a_training_that_fails_leaves_no_hook_behind():
         raise KeyError
 
     with pytest.raises(KeyError):
-        train(model, images(), epochs=1, lr=0.1, generator=generator(), loss=fails)
+        train(model, images(), Recipe(1, 0.1), generator=generator(), loss=fails)
 
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model.modules())
 
 
 def test_a_trained_models_weights_are_contiguous_for_what_comes_after():
-    model = train(pooled(), images(), epochs=1, lr=0.1, generator=generator())
+    model = train(pooled(), images(), Recipe(1, 0.1), generator=generator())
 
     F.cross_entropy(model(images().images.float() / 255), images().labels).backward()
 
