@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 STOPPED = "unlearn: stopped; the same command goes on where this one was"
 
@@ -21,13 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        from harness.terminal import at_once, steady, stoppable  # noqa: PLC0415
+        from harness.terminal import steady  # noqa: PLC0415
 
         with steady() as lost:
-            with at_once(STOPPED):  # a library that is being imported may swallow an exception
-                importlib.import_module("harness.commands.verbs")
-            with stoppable():
-                status = _outcome(words)
+            status = _outcome(words)
             if not status and lost():
                 print(f"unlearn: cannot write to standard output: {lost()}", file=sys.stderr)
                 status = 2
@@ -38,20 +35,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _outcome(words: Sequence[str]) -> int:
-    """The verb's status, or that of what ended it, which is told."""
-    from harness.commands.verbs import parse  # noqa: PLC0415
+    """The verb's exit status, or that of what ended it, which is reported."""
     from harness.errors import UserError  # noqa: PLC0415
-    from harness.terminal import one_line  # noqa: PLC0415
+    from harness.terminal import at_once, one_line, stoppable  # noqa: PLC0415
 
     try:
-        arguments = parse(words)
-        return 0 if arguments is None else int(arguments.verb(arguments))
+        with at_once(STOPPED):  # a library that is being imported may swallow an exception
+            call = _call(words)
+        with stoppable():
+            return call()
     except UserError as error:
         print(f"unlearn: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(STOPPED, file=sys.stderr)
         return 128 + getattr(stop, "signal", 2)
+
+
+def _call(words: Sequence[str]) -> Callable[[], int]:
+    """What the words ask for; raises UserError for words that mean nothing."""
+    from harness.commands.parsing import parse  # noqa: PLC0415
+
+    arguments = parse(words)
+    if arguments is None:
+        return lambda: 0
+    verb = importlib.import_module(f"harness.commands.{arguments.verb}")
+    return lambda: int(verb.execute(arguments))
 
 
 def _forget_the_working_directory() -> None:

@@ -26,10 +26,9 @@ FLOORS = (
 INSIDE = {
     "backbones": ({"arguments", "stems"}, {"build"}),
     "commands": (
-        {"notes", "options", "progress"},
-        {"doctor", "leaderboard", "listing", "run", "show", "tune"},
-        {"measure"},
-        {"verbs"},
+        {"machine", "options", "plugins", "progress", "tuning_notes"},
+        {"doctor", "leaderboard", "list", "run", "show", "tune", "verbs"},
+        {"measure", "parsing"},
     ),
     "datasets": ({"pictures", "vetting"}, {"splits", "trees"}, {"folders"}, {"builtin"}),
     "isolation": ({"containment", "forked", "replacements"}, {"processes", "surroundings"}),

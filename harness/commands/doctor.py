@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 
-from harness.commands import options
+from harness.commands import machine
 from harness.datasets.builtin import load_dataset
 from harness.datasets.vetting import class_count
 from harness.errors import UserError
@@ -21,8 +21,6 @@ from harness.records.stored import RUN
 from harness.runs.environment import PACKAGES
 from harness.specs.catalog import Catalog
 from harness.version import __version__
-
-NAME, HELP = "doctor", "what is installed, which device, which data, which plugin failed and why"
 
 OURS = ("harness", "amun_plugin", "baselines")
 BUILTIN = "harness.datasets.builtin"
@@ -37,24 +35,11 @@ LAYOUT = {
 """Data set → what torchvision leaves in its folder."""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    options.add_device(parser)
-    options.add_store(parser)
-    options.add_plugins(parser)
-    parser.add_argument(
-        "--dataset",
-        default="",
-        metavar="NAME",
-        help="read this data set too, or folder:PATH, and say what is in it, class by class",
-    )
-
-
 def execute(arguments: argparse.Namespace) -> int:
     """Prints the findings; 1 where one of them is a fault."""
     catalog, plugin_faults = _catalog(arguments.plugins)
     faults = [*_clashes(), *plugin_faults]
-    data = options.folder("--data", arguments.data)
+    data = arguments.data
     there = [name for name, path in LAYOUT.items() if (data / path).exists()]
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     packages = [f"{name} {importlib.metadata.version(name)}" for name in (*PACKAGES, "pluggy")]
@@ -62,10 +47,10 @@ def execute(arguments: argparse.Namespace) -> int:
         ("version", __version__),
         ("python", f"{platform.python_version()} on {platform.platform()}"),
         ("packages", ", ".join(packages)),
-        ("device", options.device(arguments.device)),
+        ("device", machine.device(arguments.device)),
         ("GPUs", ", ".join(gpus) or "none"),
         ("data", f"{', '.join(there) or 'nothing'} in {data}; the digits need no file"),
-        ("store", f"{len(Store(Path(arguments.store)).keys(RUN))} runs in {arguments.store}"),
+        ("store", f"{len(Store(arguments.store).keys(RUN))} runs in {arguments.store}"),
     ]
     print(tabulate(findings, tablefmt="plain"))
     if arguments.dataset and catalog is not None:

@@ -5,39 +5,23 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.commands import options
 from harness.errors import UserError
-from harness.leaderboard.joining import ALL, join
+from harness.leaderboard.joining import join
 from harness.leaderboard.publish import differing, files, held, publish, published
 from harness.records.lines import Line
 from harness.records.store import Store
 from harness.records.stored import stored_lines
 from harness.terminal import say
 
-NAME, HELP = "leaderboard", "render the leaderboards from the records and the store"
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail where a file would change"
-    )
-    parser.add_argument(
-        "--replace",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a method, or a scenario for its definition: the store's runs take the place of the "
-        f"recorded ones, whatever their number, source or machine; {ALL}: of everything there",
-    )
-    options.add_out(parser, "where pages and records are written")
-    options.add_store(parser)
-
 
 def execute(arguments: argparse.Namespace) -> int:
     """Writes the files; with ``--check`` 1 where one differs."""
-    out = options.folder("--out", arguments.out)
-    stored = stored_lines(Store(Path(arguments.store)), say)
+    if arguments.plugins:
+        from harness.commands.plugins import catalog  # noqa: PLC0415 - it needs torch
+
+        catalog(arguments.plugins)
+    out = arguments.out
+    stored = stored_lines(Store(arguments.store), say)
     if not stored and not [*out.glob("records/*.jsonl")]:
         raise UserError(
             f"nothing to render: no run in --store {arguments.store} and no record in "

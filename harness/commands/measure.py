@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness.commands import options
+from harness.commands import machine, plugins
 from harness.commands.progress import Progress
 from harness.commands.run import conclude, tell_unread
 from harness.errors import UserError
@@ -26,30 +25,18 @@ from harness.runs.steps import Bench
 from harness.specs.catalog import Catalog
 from harness.terminal import say
 
-NAME, HELP = "measure", "measure the protocols that finished runs lack, without training"
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    options.add_workers(parser)
-    options.add_step_timeout(parser)
-    options.add_device(parser)
-    options.add_store(parser)
-    options.add_plugins(parser)
-
 
 def execute(arguments: argparse.Namespace) -> int:
     """Measures; 1 where a protocol failed."""
-    catalog = options.catalog(arguments.plugins)
-    device = options.device(arguments.device)
-    means = options.means(arguments, options.workers(arguments))
-    data = options.folder("--data", arguments.data)
-    store = Store(Path(arguments.store))
+    catalog = plugins.catalog(arguments.plugins)
+    device = machine.device(arguments.device)
+    means = machine.means(arguments, machine.workers(arguments))
+    store = Store(arguments.store)
     if not store.root.is_dir():
         raise UserError(
             f"--store {arguments.store}: there is no such folder; `unlearn run` makes it"
         )
-    bench = Bench(store, catalog, data, torch.device(device))
+    bench = Bench(store, catalog, arguments.data, torch.device(device))
     lines = _recorded(store)
     plan = Plan(tuple(_steps(lines, bench, catalog)), {})
     progress = Progress(plan, workers=1)

@@ -8,9 +8,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 
-from harness.commands import options
-from harness.commands.notes import notes
+from harness.commands import machine, plugins
 from harness.commands.progress import Progress
+from harness.commands.tuning_notes import tuning_notes
 from harness.errors import UserError, unknown
 from harness.records.lines import Undefined, identity
 from harness.records.store import Store
@@ -25,53 +25,11 @@ from harness.runs.steps import Bench
 from harness.runs.worker import prepare
 from harness.specs.catalog import Catalog
 
-NAME, HELP = "run", "run what is missing of a suite or of scenarios"
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    parser.add_argument("methods", nargs="*", metavar="METHOD", help="default: the suite's, or all")
-    parser.add_argument("--suite", default="", metavar="NAME", help="default: digits")
-    parser.add_argument(
-        "--scenario", dest="scenarios", action="extend", nargs="+", default=[], metavar="NAME"
-    )
-    parser.add_argument("--replicates", type=options.whole(1, 1000), default=0, metavar="N")
-    parser.add_argument(
-        "--seed",
-        type=options.whole(0, 10**9),
-        default=0,
-        metavar="FIRST",
-        help="of the first replicate",
-    )
-    options.add_derivation(parser)
-    parser.add_argument(
-        "--set", dest="settings", action="append", default=[], metavar="METHOD.FIELD=VALUE"
-    )
-    parser.add_argument(
-        "--defaults",
-        action="store_true",
-        help="run with the methods' own settings, also where tuned ones are there",
-    )
-    parser.add_argument(
-        "--again", action="append", default=[], metavar="METHOD", help="run it although it was run"
-    )
-    options.add_workers(parser)
-    options.add_step_timeout(parser)
-    parser.add_argument("--dry-run", action="store_true", help="say what would be run")
-    options.add_out(
-        parser,
-        "its tuned/ holds the settings to run with; those tuned for an earlier source of a method "
-        "or definition of a scenario are used, and records and pages mark them so",
-    )
-    options.add_device(parser)
-    options.add_store(parser)
-    options.add_plugins(parser)
-
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the plan; 1 where a method or a process failed."""
-    catalog = options.catalog(arguments.plugins)
-    means = options.means(arguments, options.workers(arguments))
+    catalog = plugins.catalog(arguments.plugins)
+    means = machine.means(arguments, machine.workers(arguments))
     request = _request(arguments)
     bench, plan = prepare(request, catalog)
     _require_rows(arguments.again, plan)
@@ -82,7 +40,7 @@ def execute(arguments: argparse.Namespace) -> int:
     _try_backbones(request, catalog, bench, todo, means)
     for found in bench.notes():
         print(found)
-    for note in notes(plan, catalog, request.tuned):
+    for note in tuning_notes(plan, catalog, request.tuned):
         print(f"unlearn: {note}", file=sys.stderr)
     for (scenario, method), reason in plan.undefined.items():
         print(f"skipped: {method} in {scenario}: {reason}")
@@ -107,11 +65,11 @@ def _request(arguments: argparse.Namespace) -> Request:
         backbone=arguments.backbone,
         dataset=arguments.dataset,
         settings=tuple(arguments.settings),
-        tuned="" if arguments.defaults else str(options.folder("--out", arguments.out) / FOLDER),
+        tuned="" if arguments.defaults else str(arguments.out / FOLDER),
         plugins=tuple(arguments.plugins),
-        device=options.device(arguments.device),
-        store=arguments.store,
-        data=str(options.folder("--data", arguments.data)),
+        device=machine.device(arguments.device),
+        store=str(arguments.store),
+        data=str(arguments.data),
     )
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 
 from tabulate import tabulate
 
-from harness.commands import options
 from harness.errors import UserError, unknown
 from harness.leaderboard.pages import task
 from harness.leaderboard.publish import published
@@ -17,20 +15,15 @@ from harness.records.store import Store
 from harness.records.stored import stored_lines
 from harness.terminal import say
 
-NAME, HELP = "show", "show one run"
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    parser.add_argument("run_id", metavar="RUN_ID", help="or its first digits")
-    options.add_out(parser, "whose records are looked through, too")
-    options.add_store(parser)
-
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints what was asked, where it ran, what it cost and what was measured."""
-    stored = stored_lines(Store(Path(arguments.store)), say)
-    there = published(options.folder("--out", arguments.out), say)
+    if arguments.plugins:
+        from harness.commands.plugins import catalog  # noqa: PLC0415 - it needs torch
+
+        catalog(arguments.plugins)
+    stored = stored_lines(Store(arguments.store), say)
+    there = published(arguments.out, say)
     lines = merge(there.lines, stored)
     runs = [line for line in lines if isinstance(line, Run)]
     found = [run for run in runs if run.run_id.startswith(arguments.run_id)]

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from harness.commands import options
+from harness.commands import machine, plugins
 from harness.errors import UserError
 from harness.isolation.processes import Child, Family
 from harness.records.tuned import FOLDER, Tuning, Unread, read, tuning_of, write
@@ -27,47 +27,18 @@ from harness.terminal import say
 ROOM = 1 << 26
 """Bytes for what a process says of ten thousand trials."""
 
-NAME, HELP = "tune", "choose settings by trials on models and images that no page reports"
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    parser.add_argument("methods", nargs="*", metavar="METHOD", help="default: all")
-    parser.add_argument("--scenario", required=True, metavar="NAME")
-    parser.add_argument(
-        "--trials", type=options.whole(1, 10_000), default=20, metavar="N", help="default: 20"
-    )
-    parser.add_argument(
-        "--replicates",
-        type=options.whole(1, 100),
-        default=1,
-        metavar="N",
-        help="original models that each trial is judged on (default: 1)",
-    )
-    options.add_derivation(parser)
-    parser.add_argument(
-        "--workers", type=options.whole(1, 256), default=None, metavar="N", help="processes"
-    )
-    options.add_step_timeout(parser)
-    options.add_out(
-        parser, "in whose tuned/ the settings are written, where `unlearn run` reads them"
-    )
-    options.add_device(parser)
-    options.add_store(parser)
-    options.add_plugins(parser)
-
 
 def execute(arguments: argparse.Namespace) -> int:
     """Tunes; writes the file of chosen settings whenever a method is done."""
-    catalog = options.catalog(arguments.plugins)
+    catalog = plugins.catalog(arguments.plugins)
     request = _request(arguments)
     scenario = wanted_scenarios(request, catalog)[0][0]
-    folder = options.folder("--out", arguments.out) / FOLDER
+    folder = arguments.out / FOLDER
     _check(folder, scenario.name)
     methods = [each.name for each in _searchable(request, catalog)]
     if not methods:
         return 0
-    means = options.means(arguments, min(options.workers(arguments), len(methods)))
+    means = machine.means(arguments, min(machine.workers(arguments), len(methods)))
     ground = Ground.prepare(  # it also tells what is wrong, in one line
         scenario,
         catalog,
@@ -108,9 +79,9 @@ def _request(arguments: argparse.Namespace) -> Request:
         backbone=arguments.backbone,
         dataset=arguments.dataset,
         plugins=tuple(arguments.plugins),
-        device=options.device(arguments.device),
-        store=arguments.store,
-        data=str(options.folder("--data", arguments.data)),
+        device=machine.device(arguments.device),
+        store=str(arguments.store),
+        data=str(arguments.data),
     )
 
 

@@ -1,71 +1,246 @@
-"""The words of ``unlearn``: which verb they call, with which arguments."""
+"""The verbs of ``unlearn``, and what each accepts.
+
+The file of a verb's name in this folder does what it says, and is imported once the words are known
+to be right: ``--help`` is there at once, without torch.
+
+``parsing`` reads the words with argparse. Click was tried: it does not group options in ``--help``,
+has no option with several values, and takes the next option for a value where one was forgotten, as
+in ``--store --device cpu``. Making up for that would take more code than it saves.
+"""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from typing import Any, NoReturn
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from harness.commands import doctor, leaderboard, listing, measure, run, show, tune
-from harness.errors import UserError, unknown
+from harness.commands.options import (
+    BACKBONE,
+    DATA,
+    DATASET,
+    DEVICE,
+    OUT,
+    PLUGINS,
+    STEP_TIMEOUT,
+    STORE,
+    WORKERS,
+    Argument,
+    argument,
+    whole,
+)
 from harness.version import __version__
 
-VERBS = (listing, run, tune, measure, leaderboard, show, doctor)
+HELP = argument("--help", "show this help and exit", action="help")
+VERSION = argument("--version", "show the version and exit", action="version", version=__version__)
+
+RESOURCES = "processes and device"
+FOLDERS = "folders and plugins"
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, with the nearest right word."""
+@dataclass(frozen=True)
+class Verb:
+    """A verb, and what it accepts: the heading of a group → its arguments."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.color = False  # Python 3.14 colours help in a file where FORCE_COLOR is set
+    summary: str
+    groups: Mapping[str, Sequence[Argument]]
 
-    def error(self, message: str) -> NoReturn:
-        """Raises UserError."""
-        raise UserError(f"{message}; see `{self.prog} --help`")
-
-
-def parse(words: Sequence[str]) -> argparse.Namespace | None:
-    """The arguments, and under ``verb`` what to call with them; none after ``--help`` or so.
-
-    Raises UserError for words that mean nothing.
-    """
-    _require_words(words)
-    try:
-        return _parsed(words)
-    except SystemExit:  # argparse has printed what was asked for
-        return None
+    def arguments(self) -> Iterator[Argument]:
+        """All of them, ``--help`` first."""
+        yield HELP
+        for group in self.groups.values():
+            yield from group
 
 
-def _require_words(words: Sequence[str]) -> None:
-    """An empty word is a variable that a script forgot to set; it would mean the default."""
-    for before, word in zip(["", *words], words, strict=False):
-        option, given, value = word.partition("=")
-        if not word or (option.startswith("--") and given and not value):
-            place = f"after {before!r}" if before and not word else f"in {word!r}"
-            raise UserError(f"an empty word {place if before or word else 'comes first'}")
+LIST = Verb(
+    "List what the installed plugins offer.",
+    {
+        "what to list": [
+            argument(
+                "kind",
+                "methods, backbones, datasets, protocols, scenarios or suites (default: all)",
+                nargs="?",
+                metavar="KIND",
+            )
+        ],
+        FOLDERS: [PLUGINS],
+    },
+)
 
+RUN = Verb(
+    "Run whatever remains of a suite or of scenarios: train, unlearn and measure.",
+    {
+        "what to run": [
+            argument(
+                "methods",
+                "the methods to run (default: those of the suite, or all)",
+                nargs="*",
+                metavar="METHOD",
+            ),
+            argument("--suite", "the suite to run (default: digits)", metavar="NAME", default=""),
+            argument(
+                "--scenario",
+                "the scenarios to run in place of a suite; write the methods before it",
+                metavar="NAME",
+                dest="scenarios",
+                action="extend",
+                nargs="+",
+                default=[],
+            ),
+            BACKBONE,
+            DATASET,
+            argument(
+                "--replicates",
+                "the number of replicates, each with a seed of its own (default: the scenario's "
+                "number)",
+                metavar="N",
+                type=whole(1, 1000),
+                default=0,
+            ),
+            argument(
+                "--seed",
+                "the seed of the first replicate; the others follow (default: 0)",
+                metavar="FIRST",
+                type=whole(0, 10**9),
+                default=0,
+            ),
+            argument(
+                "--again",
+                "rerun this method even if it is finished; may be repeated",
+                metavar="METHOD",
+                action="append",
+                default=[],
+            ),
+            argument("--dry-run", "say what would be run, and run nothing", action="store_true"),
+        ],
+        "settings of the methods": [
+            argument(
+                "--set",
+                "change one setting of a method, as in finetune.lr=0.01; may be repeated",
+                metavar="METHOD.FIELD=VALUE",
+                dest="settings",
+                action="append",
+                default=[],
+            ),
+            argument(
+                "--defaults",
+                "ignore tuned settings and run with the methods' defaults (default: settings "
+                "tuned for a scenario are used, even if the method or the scenario has changed "
+                "since, and pages mark such rows)",
+                action="store_true",
+            ),
+        ],
+        RESOURCES: [WORKERS, STEP_TIMEOUT, DEVICE],
+        FOLDERS: [STORE, OUT, DATA, PLUGINS],
+    },
+)
 
-def _parsed(words: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(
-        "unlearn", description="A benchmark for machine unlearning.", allow_abbrev=False
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
-    known = {verb.NAME: verb for verb in VERBS}
-    options = {}
-    for name, verb in known.items():
-        sub = verbs.add_parser(name, help=verb.HELP, description=verb.HELP, allow_abbrev=False)
-        verb.configure(sub)
-        sub.set_defaults(verb=verb.execute)
-        options[name] = [word for action in sub._actions for word in action.option_strings]
-    if words and words[0] not in known and words[0] not in parser._option_string_actions:
-        kind = "option" if words[0].startswith("-") else "verb"
-        raise unknown(kind, words[0], parser._option_string_actions if kind == "option" else known)
-    arguments, rest = parser.parse_known_args(words)
-    if rest:
-        odd = rest[0].partition("=")[0]
-        if odd.startswith("-"):
-            raise unknown(f"option of `unlearn {words[0]}`", odd, options[words[0]])
-        raise UserError(f"`unlearn {words[0]}` takes no further word here; got {odd!r}")
-    return arguments
+TUNE = Verb(
+    "Choose settings for a scenario by trials on models and held-out images of their own.",
+    {
+        "what to tune": [
+            argument(
+                "methods",
+                "the methods to tune (default: all that have a search space)",
+                nargs="*",
+                metavar="METHOD",
+            ),
+            argument(
+                "--scenario", "the scenario to tune for (required)", metavar="NAME", required=True
+            ),
+            BACKBONE,
+            DATASET,
+            argument(
+                "--trials",
+                "the number of settings to try for each method (default: 20)",
+                metavar="N",
+                type=whole(1, 10_000),
+                default=20,
+            ),
+            argument(
+                "--replicates",
+                "the number of original models that each trial is judged on (default: 1)",
+                metavar="N",
+                type=whole(1, 100),
+                default=1,
+            ),
+        ],
+        RESOURCES: [
+            dataclasses.replace(
+                WORKERS,
+                explanation="the number of methods to tune in parallel (default: one a core on the "
+                "CPU, one on a GPU)",
+                settings={**WORKERS.settings, "type": whole(1, 256)},
+            ),
+            STEP_TIMEOUT,
+            DEVICE,
+        ],
+        FOLDERS: [STORE, OUT, DATA, PLUGINS],
+    },
+)
+
+MEASURE = Verb(
+    "Measure the protocols that finished runs lack, without training.",
+    {
+        RESOURCES: [WORKERS, STEP_TIMEOUT, DEVICE],
+        FOLDERS: [STORE, DATA, PLUGINS],
+    },
+)
+
+LEADERBOARD = Verb(
+    "Publish the runs of the store as records, and render the leaderboards from them.",
+    {
+        "what to publish": [
+            argument(
+                "--check",
+                "write nothing; exit with status 1 if a file is out of date",
+                action="store_true",
+            ),
+            argument(
+                "--replace",
+                "replace the published runs of this method, or of this scenario if its definition "
+                "has changed, by those of the store, whatever their number, source or machine; "
+                "'all' replaces everything that the store holds; may be repeated",
+                metavar="NAME",
+                action="append",
+                default=[],
+            ),
+        ],
+        FOLDERS: [STORE, OUT, PLUGINS],
+    },
+)
+
+SHOW = Verb(
+    "Show one run: what was asked, where it ran, what it cost and what was measured.",
+    {
+        "what to show": [
+            argument("run_id", "the run's id, or its first digits", metavar="RUN_ID"),
+        ],
+        FOLDERS: [STORE, OUT, PLUGINS],
+    },
+)
+
+DOCTOR = Verb(
+    "Say what is installed, which device and data there are, and which plugin failed and why.",
+    {
+        "what to examine": [
+            argument(
+                "--dataset",
+                "read this data set too, or folder:PATH, and count the images of each class",
+                metavar="NAME",
+                default="",
+            ),
+            DEVICE,
+        ],
+        FOLDERS: [STORE, DATA, PLUGINS],
+    },
+)
+
+VERBS = {
+    "list": LIST,
+    "run": RUN,
+    "tune": TUNE,
+    "measure": MEASURE,
+    "leaderboard": LEADERBOARD,
+    "show": SHOW,
+    "doctor": DOCTOR,
+}

@@ -5,9 +5,11 @@ import pytest
 from harness.cli import main
 
 MISTAKES = {
-    "": "required: VERB",
+    "": "missing verb: expected one of list, run, ",
     "--verison": "unknown option '--verison'; did you mean '--version'?",
     "--foo run": "unknown option '--foo'",
+    "-p plugin.py run": "'-p' must come after the verb, as in `unlearn run -p …`",
+    "run --store --device cpu": "--store: expected one argument",
     "rum": "unknown verb 'rum'; did you mean 'run'?",
     "run finetun": "unknown method 'finetun'; did you mean 'finetune'",
     "run --suite digit": "unknown suite 'digit'; did you mean 'digits'",
@@ -47,7 +49,7 @@ MISTAKES = {
     "run -p FILE": "plugin",
     "run --suite": "expected one argument",
     "list methodes": "unknown kind 'methodes'; did you mean 'methods'",
-    "list methods extra": "takes no further word here; got 'extra'",
+    "list methods extra": "unexpected argument 'extra'; see `unlearn list --help`",
     "show 123": "unknown run '123'",
     "show": "RUN_ID",
     "leaderboard": "nothing to render",

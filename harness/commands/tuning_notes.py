@@ -15,7 +15,7 @@ FEW = 5
 """As many names are worth a line of their own."""
 
 
-def notes(plan: Plan, catalog: Catalog, tuned: str) -> Iterator[str]:
+def tuning_notes(plan: Plan, catalog: Catalog, tuned: str) -> Iterator[str]:
     """One line a method whose tuning is outdated, and one for all that lack a tuning.
 
     ``tuned`` is the folder of tuned settings; nothing is told where the defaults were asked for,

@@ -7,28 +7,20 @@ from typing import Any
 
 from tabulate import tabulate
 
-from harness.commands import options
+from harness.commands import plugins
 from harness.errors import unknown
 from harness.leaderboard.pages import task
 from harness.records.lines import plain
 from harness.specs.catalog import Catalog
 
-NAME, HELP = "list", "what the installed plugins offer"
-
 KINDS = ("methods", "backbones", "datasets", "protocols", "scenarios", "suites")
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    parser.add_argument("kind", nargs="?", metavar="KIND", help=", ".join(KINDS))
-    options.add_plugins(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints one table a kind."""
     if arguments.kind and arguments.kind not in KINDS:
         raise unknown("kind", arguments.kind, KINDS)
-    catalog = options.catalog(arguments.plugins)
+    catalog = plugins.catalog(arguments.plugins)
     for kind in [arguments.kind] if arguments.kind else KINDS:
         head, rows = _table(kind, catalog)
         print(f"{kind}\n{tabulate(rows, head, tablefmt='simple')}")
