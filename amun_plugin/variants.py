@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from amun_plugin.adversarial import attack
 from amun_plugin.method import PAPER, SEARCH, AmunConfig, mixture
-from baselines.l1_sparse import penalised
-from baselines.salun import restoring, saliency_mask
+from baselines.parts.penalty import penalised
+from baselines.parts.saliency import restoring, saliency_mask
 from harness import Batch, Method, Span, Task, as_float, fine_tune, hookimpl, join
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.distillation import by_row, divergence
+from baselines.parts.distillation import by_row, divergence
+from baselines.parts.subsets import share_of
 from harness import (
     Batch,
-    Data,
     Method,
     Span,
     Task,
@@ -61,12 +61,6 @@ def bad_teacher(task: Task, config: BadTeacherConfig) -> nn.Module:
         return divergence(teacher[batch.index], model(batch.images), temperature=config.temperature)
 
     return fine_tune(task, data, epochs=config.epochs, lr=config.lr, loss=loss)
-
-
-def share_of(task: Task, data: Data, share: float) -> Data:
-    """A random part of the data, at least one row."""
-    order = torch.randperm(len(data), generator=task.generator)
-    return data.select(order[: max(1, round(share * len(data)))])
 
 
 @hookimpl

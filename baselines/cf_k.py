@@ -2,12 +2,12 @@
 
 Goel et al. 2022, https://arxiv.org/abs/2201.06640. Weights and BatchNorm statistics before the last
 k blocks stay bit for bit. What a block is, that k counts the classifier, and how far this is from
-either official code is said in ``baselines/last_layers.py``.
+either official code is said in ``baselines/parts/last_layers.py``.
 """
 
 from torch import nn
 
-from baselines.last_layers import SEARCH, LastLayersConfig, last_names, train_only
+from baselines.parts.last_layers import SEARCH, LastLayersConfig, last_names, train_only
 from harness import Method, Task, hookimpl
 
 

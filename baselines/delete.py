@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.distillation import by_row, divergence
+from baselines.parts.distillation import by_row, divergence
 from harness import Batch, Method, Span, Task, fine_tune, hookimpl, predict, require_no_negative
 
 NEVER = -1e10

@@ -3,12 +3,18 @@
 Goel et al. 2022, https://arxiv.org/abs/2201.06640. The new weights and BatchNorm statistics are
 those of a network that was never trained (Goel's code leaves BatchNorm as it is, DeepUnlearn's its
 statistics); all before the last k blocks stays bit for bit. All else is as in CF-k, see
-``baselines/last_layers.py``.
+``baselines/parts/last_layers.py``.
 """
 
 from torch import nn
 
-from baselines.last_layers import SEARCH, LastLayersConfig, last_names, reinitialise, train_only
+from baselines.parts.last_layers import (
+    SEARCH,
+    LastLayersConfig,
+    last_names,
+    reinitialise,
+    train_only,
+)
 from harness import Method, Task, hookimpl
 
 

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.fisher import sample_gradients
-from baselines.gradients import mean_gradients
+from baselines.parts.fisher import sample_gradients
+from baselines.parts.gradients import mean_gradients
+from baselines.parts.weights import moved
 from harness import Data, Method, Span, Task, hookimpl
 
 ROW_NUMBERS = 2**28
@@ -61,16 +62,6 @@ def influence(task: Task, config: InfluenceConfig) -> nn.Module:
     forget, retain = (_mean_gradient(task, data) for data in (task.forget, task.retain))
     step = inverse_fisher_product(rows, share * (forget - retain), config.damping)
     return moved(task.model, config.alpha * step)
-
-
-@torch.no_grad()
-def moved(model: nn.Module, step: Tensor) -> nn.Module:
-    """The same model, in eval mode, after a step ``(parameters,)`` of its weights in order."""
-    weights = list(model.parameters())
-    parts = torch.split(step, [weight.numel() for weight in weights])
-    for weight, part in zip(weights, parts, strict=True):
-        weight.add_(part.reshape(weight.shape))
-    return model.eval()
 
 
 def gradient_rows(model: nn.Module, data: Data, numbers: int) -> Tensor:

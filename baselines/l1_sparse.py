@@ -6,17 +6,15 @@ are for small tasks; that code takes 10 epochs at a constant lr of 0.01, its REA
 AMUN's code one of 5e-4.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
+from baselines.parts.penalty import penalised
 from harness import (
-    Batch,
     Method,
     Span,
     Task,
-    cross_entropy,
     fine_tune,
     hookimpl,
     require_no_negative,
@@ -45,16 +43,6 @@ def l1_sparse(task: Task, config: L1SparseConfig) -> nn.Module:
         lr=config.lr,
         loss=penalised(config.gamma),
     )
-
-
-def penalised(gamma: float) -> Callable[[nn.Module, Batch], Tensor]:
-    """The cross-entropy with an L1 penalty on all parameters that falls linearly to zero."""
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        penalty = sum(weight.abs().sum() for weight in model.parameters())
-        return cross_entropy(model, batch) + gamma * (1 - batch.progress) * penalty
-
-    return loss
 
 
 @hookimpl

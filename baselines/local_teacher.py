@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.distillation import by_row
+from baselines.parts.distillation import by_row
 from harness import (
     Batch,
     Data,

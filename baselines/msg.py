@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.gradients import mean_gradients
+from baselines.parts.gradients import mean_gradients
 from harness import (
     Method,
     Span,

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.random_labels import relabelling
+from baselines.parts.relabelling import relabelling
+from baselines.parts.streams import one_epoch
 from harness import (
     Batch,
     Method,
     Span,
     Task,
-    batches,
     cross_entropy,
     fine_tune,
     hookimpl,
@@ -61,7 +61,6 @@ def munba(task: Task, config: MunbaConfig) -> nn.Module:
 
 def _bargaining(task: Task, config: MunbaConfig) -> Callable[[nn.Module, Batch], Tensor]:
     forget_loss = relabelling(task)
-    recipe = task.scenario.recipe
     epoch = -1
     waiting: Iterator[Batch] = iter(())
 
@@ -69,12 +68,7 @@ def _bargaining(task: Task, config: MunbaConfig) -> Callable[[nn.Module, Batch],
         nonlocal epoch, waiting
         if batch.epoch != epoch:
             epoch = batch.epoch
-            waiting = batches(
-                task.forget,
-                batch=recipe.batch,
-                generator=task.generator,
-                augmentation=recipe.augmentation,
-            )
+            waiting = one_epoch(task, task.forget)
         other = next(waiting, None)
         if other is None:
             return cross_entropy(model, batch)

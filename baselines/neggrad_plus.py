@@ -7,19 +7,16 @@ statistics follow both. Defaults are DeepUnlearn's, which freezes BatchNorm and 
 here it is the scenario's, and the one-cycle schedule is ours.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import repeat
 
 from torch import Tensor, nn
 
+from baselines.parts.streams import endless
 from harness import (
     Batch,
-    Data,
     Method,
     Span,
     Task,
-    batches,
     cross_entropy,
     fine_tune,
     hookimpl,
@@ -51,18 +48,6 @@ def neggrad_plus(task: Task, config: NegGradPlusConfig) -> nn.Module:
         return config.alpha * kept - (1 - config.alpha) * cross_entropy(model, next(forget))
 
     return fine_tune(task, task.retain, epochs=config.epochs, lr=config.lr, loss=loss)
-
-
-def endless(task: Task, data: Data) -> Iterator[Batch]:
-    """Batches by the scenario's recipe, epoch after epoch without an end."""
-    recipe = task.scenario.recipe
-    for _ in repeat(None):
-        yield from batches(
-            data,
-            batch=recipe.batch,
-            generator=task.generator,
-            augmentation=recipe.augmentation,
-        )
 
 
 @hookimpl

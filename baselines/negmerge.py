@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.influence import moved
+from baselines.parts.weights import moved
 from harness import Batch, Method, Span, Task, hookimpl, require_no_negative, train
 
 LENGTHS = (0.8, 1.0, 1.2)

@@ -7,45 +7,10 @@ passes the forget set first and the retain set then. Defaults are for small task
 arguments have 10 epochs at a constant lr of 0.01.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from torch import nn
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from harness import (
-    Batch,
-    FineTuning,
-    Method,
-    Span,
-    Task,
-    fine_tune,
-    hookimpl,
-    join,
-    require_no_negative,
-)
-
-SEARCH: Mapping[str, Span] = {
-    "epochs": Span(1, 4),
-    "lr": Span(1e-3, 0.3, log=True),
-    "epochs_without_retain": Span(1, 30),
-    "lr_without_retain": Span(1e-4, 0.1, log=True),
-}
-"""Of random labels and SalUn."""
-
-
-@dataclass(frozen=True)
-class RandomLabelsConfig(FineTuning):
-    """Settings of the fine-tuning."""
-
-    epochs: int = 4
-    lr: float = 0.02
-    epochs_without_retain: int = 4
-    lr_without_retain: float = 0.008
-
-    def __post_init__(self) -> None:
-        require_no_negative(self)
+from baselines.parts.relabelling import SEARCH, RandomLabelsConfig, relabelling
+from harness import Method, Task, fine_tune, hookimpl, join
 
 
 def random_labels(task: Task, config: RandomLabelsConfig) -> nn.Module:
@@ -53,25 +18,6 @@ def random_labels(task: Task, config: RandomLabelsConfig) -> nn.Module:
     epochs, lr = config.course(task)
     data = join(task.retain, task.forget)
     return fine_tune(task, data, epochs=epochs, lr=lr, loss=relabelling(task))
-
-
-def relabelling(task: Task) -> Callable[[nn.Module, Batch], Tensor]:
-    """The cross-entropy in which each forget sample of a batch has a fresh label, never its own."""
-    forgotten = torch.zeros(
-        int(torch.cat([task.retain.index, task.forget.index]).max()) + 1,
-        dtype=torch.bool,
-        device=task.forget.device,
-    )
-    forgotten[task.forget.index] = True
-
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        logits = model(batch.images)
-        classes = logits.shape[1]
-        shift = torch.randint(1, classes, batch.labels.shape, generator=task.generator)
-        wrong = (batch.labels + shift.to(batch.labels.device)) % classes
-        return F.cross_entropy(logits, torch.where(forgotten[batch.index], wrong, batch.labels))
-
-    return loss
 
 
 @hookimpl

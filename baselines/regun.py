@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.distillation import divergence
-from baselines.neggrad_plus import endless
+from baselines.parts.distillation import divergence
+from baselines.parts.streams import endless
 from harness import (
     Batch,
     Method,

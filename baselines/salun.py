@@ -8,24 +8,13 @@ passes the forget set first and the retain set then); never the own label; a one
 Defaults are for small tasks; the code takes half of the weights, lr 0.013, 10 epochs.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
-from baselines.gradients import summed_gradients
-from baselines.random_labels import SEARCH, RandomLabelsConfig, relabelling
-from harness import (
-    Data,
-    Method,
-    Span,
-    Task,
-    fine_tune,
-    hookimpl,
-    join,
-)
+from baselines.parts.relabelling import SEARCH, RandomLabelsConfig, relabelling
+from baselines.parts.saliency import restoring, saliency_mask
+from harness import Method, Span, Task, fine_tune, hookimpl, join
 
 
 @dataclass(frozen=True)
@@ -55,35 +44,6 @@ def salun(task: Task, config: SalunConfig) -> nn.Module:
         loss=relabelling(task),
         after_step=restoring(task.model, mask),
     )
-
-
-def saliency_mask(model: nn.Module, forget: Data, ratio: float, *, batch: int) -> dict[str, Tensor]:
-    """Parameter → bool of its shape: the share of all weights with the largest |∇CE(forget)|."""
-    weights = dict(model.named_parameters())
-    summed = summed_gradients(model, list(weights.values()), forget, batch=batch)
-    total = dict(zip(weights, summed, strict=True))
-    size = torch.cat([gradient.abs().flatten() for gradient in total.values()])
-    kept = max(1, round(ratio * len(size)))
-    threshold = size.kthvalue(len(size) - kept + 1).values
-    threshold = threshold.clamp(min=torch.finfo(size.dtype).tiny)  # no gradient, no salience
-    return {name: gradient.abs() >= threshold for name, gradient in total.items()}
-
-
-def restoring(
-    model: nn.Module, mask: Mapping[str, Tensor]
-) -> Callable[[nn.Module, Optimizer], None]:
-    """Puts every weight outside the mask, and its momentum, back to what it was."""
-    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-
-    @torch.no_grad()
-    def restore(model: nn.Module, optimizer: Optimizer) -> None:
-        for name, weight in model.named_parameters():
-            weight.copy_(torch.where(mask[name], weight, before[name]))
-            momentum = optimizer.state[weight].get("momentum_buffer")
-            if momentum is not None:
-                momentum.mul_(mask[name])
-
-    return restore
 
 
 @hookimpl

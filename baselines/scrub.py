@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.distillation import by_row, divergence
+from baselines.parts.distillation import by_row, divergence
 from harness import (
     Batch,
     Data,

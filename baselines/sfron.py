@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from baselines.fisher import diagonal_fisher
-from baselines.neggrad_plus import endless
+from baselines.parts.fisher import diagonal_fisher
+from baselines.parts.streams import endless
 from harness import (
     Batch,
     Method,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from baselines.fisher import diagonal_fisher
+from baselines.parts.fisher import diagonal_fisher
 from harness import Data, Method, Span, Task, UserError, hookimpl, require_no_negative
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from baselines.bad_teacher import share_of
+from baselines.parts.subsets import share_of
 from harness import (
     Data,
     Method,

@@ -76,6 +76,7 @@ INSIDE = {
 
 HARNESS = sorted(path for path in (ROOT / "harness").rglob("*.py") if path.name != "__init__.py")
 OURS = [*HARNESS, *(ROOT / "amun_plugin").rglob("*.py"), *(ROOT / "baselines").rglob("*.py")]
+BASELINES = sorted((ROOT / "baselines").rglob("*.py"))
 ROOMS = sorted(path.parent for path in (ROOT / "harness").glob("*/__init__.py"))
 
 
@@ -139,8 +140,14 @@ def test_a_plugin_of_ours_uses_the_public_door_like_a_strangers(path):
         package, _, rest = name.partition(".")
         if package == "harness":
             assert rest in harness.__all__, name
-        if path.parent.name == "baselines":
+        if path.is_relative_to(ROOT / "baselines"):
             assert package != "amun_plugin"
+
+
+@pytest.mark.parametrize("path", BASELINES, ids=module_of)
+def test_baselines_share_what_is_in_parts_and_parts_know_no_method(path):
+    for name in imported(path):
+        assert not name.startswith("baselines.") or name.startswith("baselines.parts"), name
 
 
 def test_the_harness_names_no_method_but_its_two_references():

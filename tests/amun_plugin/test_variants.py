@@ -21,7 +21,7 @@ from amun_plugin.variants import (
     amun_salun,
     amun_transferred,
 )
-from baselines.salun import saliency_mask
+from baselines.parts.saliency import saliency_mask
 from harness import Batch, Recipe, join, train
 
 CLASSES = 4

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from baselines import fisher
-from baselines.fisher import diagonal_fisher, sample_gradients
 from baselines.influence import InfluenceConfig, gradient_rows, influence, inverse_fisher_product
+from baselines.parts import fisher
+from baselines.parts.fisher import diagonal_fisher, sample_gradients
 from baselines.sfron import salient
 from baselines.ssd import SsdConfig, dampened, ssd, ssd_stored, unlearning_methods
 from harness import UserError, join

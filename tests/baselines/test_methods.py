@@ -7,9 +7,10 @@ from torch.nn import functional as F
 
 from baselines.gradient_ascent import GradientAscentConfig, gradient_ascent
 from baselines.l1_sparse import L1SparseConfig, l1_sparse
-from baselines.random_labels import RandomLabelsConfig, relabelling
+from baselines.parts.relabelling import RandomLabelsConfig, relabelling
+from baselines.parts.saliency import restoring, saliency_mask
 from baselines.retrain_short import RetrainShortConfig, retrain_short
-from baselines.salun import SalunConfig, restoring, saliency_mask, salun
+from baselines.salun import SalunConfig, salun
 from harness import Batch
 
 CLASSES = 4

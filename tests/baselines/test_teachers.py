@@ -13,9 +13,7 @@ from baselines import scrub as scrub_module
 from baselines.bad_teacher import BadTeacherConfig, bad_teacher
 from baselines.cf_k import cf_k
 from baselines.delete import DeleteConfig, delete, without_class
-from baselines.distillation import by_row, divergence
 from baselines.eu_k import eu_k
-from baselines.last_layers import LastLayersConfig, blocks, last_names
 from baselines.local_teacher import (
     LocalTeacherConfig,
     features,
@@ -23,7 +21,10 @@ from baselines.local_teacher import (
     neighbours,
     small_network,
 )
-from baselines.neggrad_plus import NegGradPlusConfig, endless, neggrad_plus
+from baselines.neggrad_plus import NegGradPlusConfig, neggrad_plus
+from baselines.parts.distillation import by_row, divergence
+from baselines.parts.last_layers import LastLayersConfig, blocks, last_names
+from baselines.parts.streams import endless
 from baselines.regun import RegunConfig, regun, same_classes
 from baselines.scrub import ScrubConfig, nearest, reference_error, scrub, scrub_rewound, scrubbing
 from baselines.unsir import UnsirConfig, noise_images, unsir
