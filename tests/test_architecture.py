@@ -24,7 +24,7 @@ FLOORS = (
 """The rooms of the harness, and the files beside them: imports go to lower floors only."""
 
 INSIDE = {
-    "backbones": ({"arguments", "stems"}, {"build"}),
+    "backbones": ({"arguments", "stems"}, {"candidates"}, {"build"}),
     "commands": (
         {"machine", "options", "plugins", "progress", "tuning_notes"},
         {"doctor", "leaderboard", "list", "run", "show", "tune", "verbs"},

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.backbones.build import Design, designs, first_working
+from harness.backbones.build import first_working
+from harness.backbones.candidates import Design, designs
 from harness.datasets.builtin import channel_statistics, fingerprint, load_dataset
 from harness.datasets.splits import Split, split
 from harness.datasets.vetting import class_count

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from harness.backbones.build import Design
+from harness.backbones.candidates import Design
 from harness.seeds import seeded
 from harness.training.flops import forward_flops
 

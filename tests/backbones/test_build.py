@@ -9,9 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from harness.backbones.arguments import parse
-from harness.backbones.build import Normalised, design_backbone
-from harness.backbones.stems import UnfitError, patch_sizes, shrink_stem
+from harness.backbones.build import design_backbone
 from harness.datasets.splits import split
 from harness.errors import UserError
 from harness.plugins.catalog import load_catalog
@@ -145,55 +143,6 @@ def test_a_small_stem_keeps_the_size_of_the_image(name, shape, stem, side):
     assert last_side(name, shape, stem) == side
 
 
-def test_the_small_stem_of_a_resnet_is_a_3x3_convolution_without_max_pool():
-    net = build("resnet18", (3, 32, 32), "small").net
-
-    assert net.conv1.weight.shape == (64, 3, 3, 3)
-    assert net.conv1.stride == (1, 1)
-    assert net.conv1.padding == (1, 1)
-    assert isinstance(net.maxpool, nn.Identity)
-
-
-@pytest.mark.parametrize(
-    ("name", "first"),
-    [("resnet18", "conv1"), ("convnext_atto", "stem.0"), ("nf_regnet_b0", "stem.conv")],
-)
-def test_a_small_stem_keeps_the_scale_of_what_it_computes(name, first):
-    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    with seeded(0, "test"):
-        own, small = timm.create_model(name), shrink_stem(timm.create_model(name))
-
-    with torch.no_grad():
-        before, after = (net.get_submodule(first)(images) for net in (own, small))
-
-    assert after.shape[-2:] == (32, 32)
-    assert float(after.std()) == pytest.approx(float(before.std()), rel=0.15)
-
-
-def test_a_stem_that_is_small_already_stays():
-    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
-
-    assert str(shrink_stem(net)) == str(net)
-    assert isinstance(net[2], nn.MaxPool2d)
-
-
-@pytest.mark.parametrize(
-    ("net", "reason"),
-    [(nn.Linear(2, 2), "no convolution"), (nn.Conv2d(1, 4, 8, 8), "patches of 8 px")],
-)
-def test_a_network_without_a_stem_is_told(net, reason):
-    with pytest.raises(UnfitError, match=reason):
-        shrink_stem(net)
-
-
-@pytest.mark.parametrize(
-    ("size", "sides"),
-    [((32, 32), [4, 2, 1]), ((28, 28), [4, 2, 1]), ((16, 16), [2, 1]), ((30, 20), [2, 1])],
-)
-def test_patches_tile_the_image(size, sides):
-    assert patch_sizes(*size) == sides
-
-
 def test_the_weights_are_those_of_timm_for_the_same_seed():
     found = design("test_resnet", (1, 16, 16))
 
@@ -242,15 +191,6 @@ def test_a_trial_leaves_no_trace_in_a_network():
         assert torch.equal(buffer, expected), name
 
 
-def test_images_are_normalised_and_then_scaled():
-    model = Normalised(nn.Identity(), [0.5, 0.0], [0.25, 1.0], (8, 4))
-
-    seen = model(torch.full((1, 2, 4, 2), 0.75))
-
-    assert seen.shape == (1, 2, 8, 4)
-    assert torch.equal(seen[0, :, 0, 0], torch.tensor([1.0, 0.75]))
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -259,20 +199,6 @@ def test_images_are_normalised_and_then_scaled():
         ("vit_tiny_patch16_224_in21k", "did you mean 'vit_tiny_patch16_224'"),
         ("tiny-nett", "did you mean 'tiny-net'"),
         ("hf_hub:timm/resnet18.a1_in1k", "unknown backbone 'hf_hub:timm/resnet18.a1_in1k'"),
-        ("", "expected NAME or NAME[key=value,…]"),
-        ("test_vit[img_size=32", "expected NAME or NAME[key=value,…]"),
-        ("test_vit]", "expected NAME or NAME[key=value,…]"),
-        ("test_vit[a][b]", "expected NAME or NAME[key=value,…]"),
-        ("test_vit[32]", "expected NAME or NAME[key=value,…]"),
-        ("test_vit[img_size=]", "expected NAME or NAME[key=value,…]"),
-        ("test_vit[)(]", "expected NAME or NAME[key=value,…]"),
-        ("test_vit[**x]", "expected key=value in the brackets"),
-        ("test_vit[img_size=1+1]", "img_size: expected a number, True, False or a 'string'"),
-        ("test_vit[img_size=(1,2,3)]", "img_size: expected pixels or (height, width)"),
-        ("test_vit[qkv_bias=false]", "qkv_bias=false: capitalise it, False"),
-        ("test_resnet[pretrained=True]", "pretrained is the harness's to give"),
-        ("test_resnet[checkpoint_path='x.pt']", "checkpoint_path is the harness's to give"),
-        ("test_resnet[num_classes=7]", "num_classes is the harness's to give"),
         ("test_resnet[depth=9]", "unexpected keyword argument 'depth'"),
         ("test_vit[patch_size=5]", "patch size (5)"),
         ("lambda_resnet26t", "cannot work on 1x28x28 images: RuntimeError"),
@@ -286,14 +212,6 @@ def test_a_backbone_that_cannot_be_had_is_one_line_with_the_reason(name, message
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 400
-
-
-def test_settings_are_literals_or_bare_words():
-    assert parse("net[a=1,b=-0.5,c=True,d=(2, 3),e='x,y',f=gelu]") == (
-        "net",
-        {"a": 1, "b": -0.5, "c": True, "d": (2, 3), "e": "x,y", "f": "gelu"},
-    )
-    assert parse("net") == parse("net[]") == ("net", {})
 
 
 def test_a_tag_of_pretrained_weights_builds_the_same_untrained_network():
