@@ -16,18 +16,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class OverBudgetError(Exception):
-    """More floating-point work than was granted."""
+    """More floating-point work than the budget allows."""
 
 
 class FlopCounter(TorchFunctionMode):
-    """Adds up multiply-adds, as two operations each, of what is called while it is active.
+    """Counts the work done while it is active, a multiply-add as two operations.
 
-    It watches calls of torch's Python functions and hangs a hook on their gradient nodes, so it
-    also counts a plugin's own loop, and of a backward just those gradients that were computed. A
-    torch dispatch mode would see every kernel, but makes a training step of a small model 40 %
-    slower. Not counted: element-wise work, optimizers, recurrent layers, gradients of gradients or
-    in forward mode, a graph's gradients for a batch of directions but once, compiled graphs and
-    replayed CUDA graphs. Work beyond ``most`` operations raises OverBudgetError.
+    It watches calls of torch's Python functions and puts a hook on their gradient nodes. So it
+    also counts a plugin's own loop, and of a backward only the gradients that were computed.
+
+    Why not torch's FlopCounterMode, which counts the same to the last digit: it sees every kernel
+    through a dispatch mode, and that is slow. A training step of timm's ``test_resnet`` on 64
+    images takes 1.13 times the CPU time of an uncounted one here, and 2.59 times there (medians of
+    12 interleaved epochs; one thread of an AMD EPYC, torch 2.14.1).
+
+    Not counted: element-wise work, optimizers, recurrent layers, gradients of gradients and in
+    forward mode, compiled graphs and replayed CUDA graphs. A graph's gradients for a batch of
+    directions are counted once. Work beyond ``most`` operations raises OverBudgetError.
     """
 
     def __init__(self, most: float = math.inf) -> None:
@@ -42,7 +47,7 @@ class FlopCounter(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Calls the function and counts it if it is one of those that do the work."""
+        """Calls the function, and counts its work if it does any."""
         named = kwargs or {}
         rule = COUNTED.get(func)
         operands = rule and _operands(rule.names, args, named)
@@ -55,9 +60,9 @@ class FlopCounter(TorchFunctionMode):
                 out = func(*args, **named)
             self._add(out, kernels.get_total_flops())
             return out
-        if func in TRANSPARENT:
-            with self:
-                return TRANSPARENT[func](*args, **named)
+        if func in OPENED:
+            with self:  # torch turns a mode off while it handles a call
+                return OPENED[func](*args, **named)
         return func(*args, **named)
 
     def _spend(self, flops: int) -> None:
@@ -84,7 +89,7 @@ class FlopCounter(TorchFunctionMode):
 
 
 def _product_node(node: Node | None) -> Node | None:
-    """The nearest node of several operands below views and an added bias, if there is one."""
+    """The nearest node of several operands, below views and an added bias; None without one."""
     if node is None or (len(node.next_functions) > 1 and node.name() != "AddBackward0"):
         return node
     below = (_product_node(parent) for parent, _ in node.next_functions)
@@ -92,8 +97,9 @@ def _product_node(node: Node | None) -> Node | None:
 
 
 def _levels(tensor: Tensor) -> list[Tensor]:
-    """The tensor and, under ``torch.func``, what it wraps, one a transform; the last is real."""
-    functorch, levels = torch._C._functorch, [tensor]
+    """The tensor and what it wraps under ``torch.func``, one per transform; the last is real."""
+    functorch = torch._C._functorch
+    levels = [tensor]
     while functorch.is_functorch_wrapped_tensor(levels[-1]):
         levels.append(functorch.get_unwrapped(levels[-1]))
     return levels
@@ -102,7 +108,7 @@ def _levels(tensor: Tensor) -> list[Tensor]:
 def _operands(
     names: tuple[str, ...], args: tuple[Any, ...], named: Mapping[str, Any]
 ) -> tuple[Tensor, ...]:
-    """The operands of a call that a rule asks for; empty where it was called in an odd way."""
+    """The operands that a rule asks for; empty where one is missing or is no tensor."""
     found = args[: len(names)]
     if len(found) < len(names):
         found += tuple(named.get(name) for name in names[len(found) :])
@@ -113,11 +119,11 @@ def _operands(
 
 
 class Rule(NamedTuple):
-    """How the work of one function follows from its result and its operands."""
+    """How the work of one function is computed from its result and its operands."""
 
     count: Callable[..., int]
     names: tuple[str, ...]
-    """The operands that ``count`` needs, the function's first ones or given by these names."""
+    """The operands that ``count`` needs: the function's first ones, or those of these names."""
 
 
 def _convolution(out: Tensor, _: Tensor, weight: Tensor) -> int:
@@ -172,23 +178,31 @@ MEASURED = frozenset(
         Tensor.__rmatmul__,
     }
 )
-"""Rare ones, whose work is left to torch's own, slow counter to find out."""
+"""Rare ones, counted by torch's own, slower counter."""
 
 
-def _transparent(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function without its own door for modes, so that what it calls is seen."""
+def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A copy of the function that does not announce itself, so that its inner calls are seen.
+
+    A torch function written in Python first asks ``has_torch_function`` whether anyone watches; if
+    so it hands itself over whole, and what it calls inside stays unseen. To call it again with the
+    mode on would only hand it over again, without end. There is no public switch, hence a copy of
+    its code, in whose globals the question is always answered no.
+    """
     assert isinstance(function, FunctionType)
-    closed = dict.fromkeys(("has_torch_function", "has_torch_function_unary"), lambda _: False)
-    copied = FunctionType(function.__code__, {**function.__globals__, **closed})
-    copied.__defaults__, copied.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
-    return copied
+    unwatched = dict.fromkeys(("has_torch_function", "has_torch_function_unary"), lambda _: False)
+    opened = FunctionType(function.__code__, {**function.__globals__, **unwatched})
+    opened.__defaults__ = function.__defaults__
+    opened.__kwdefaults__ = function.__kwdefaults__
+    return opened
 
 
-TRANSPARENT: Mapping[Callable[..., Any], Callable[..., Any]] = {
-    function: _transparent(function)
+OPENED: Mapping[Callable[..., Any], Callable[..., Any]] = {
+    function: _opened(function)
     for function in (
         F.multi_head_attention_forward,
-        Tensor.backward,  # these three run a checkpoint's second forward, and a stranger's backward
+        # a backward runs a checkpoint's second forward, and the backward that a plugin wrote
+        Tensor.backward,
         torch.autograd.backward,
         torch.autograd.grad,
     )
