@@ -1,11 +1,11 @@
 """Boundary Expand: move a forgotten class into a shadow class, and drop that one.
 
-Chen et al., CVPR 2023, https://arxiv.org/abs/2303.11570; for class forgetting. The classifier gets
-one more output, every forget image its label, and after the fine-tuning the output is cut off
-again. Once, before the optimizer is made: AMUN's copy adds one an epoch, which is never trained.
+Chen et al., CVPR 2023, https://arxiv.org/abs/2303.11570; for class forgetting. The classifier gains
+one output, which becomes the label of every forget image; after fine-tuning it is removed. It is
+added once, before the optimizer is made; AMUN's copy adds one per epoch, which is never trained.
 Deviations: the scenario's weight decay and augmentation, where the code has none; a one-cycle
-schedule; the new output's weights are drawn with the mean and the spread of the others', and its
-bias is their mean (there Xavier's draw and zero). Defaults are the official code's.
+schedule; the new output's weights are drawn with the mean and standard deviation of the others, and
+its bias is their mean (in the code Xavier's draw and zero). Defaults are the official code's.
 """
 
 import copy
@@ -65,9 +65,9 @@ def _classes(task: Task) -> int:
 
 
 def classifier(model: nn.Module, classes: int) -> tuple[str, Head]:
-    """Name and module of the last layer with that many outputs.
+    """Name and module of the last linear layer with that many outputs.
 
-    Raises UserError where the network has none that is linear.
+    Raises UserError where the network has none.
     """
     heads = [
         (name, part)
@@ -83,7 +83,7 @@ def classifier(model: nn.Module, classes: int) -> tuple[str, Head]:
 
 
 def widened(head: Head, generator: torch.Generator) -> Head:
-    """A head with one output more, whose weights have the spread of the others'."""
+    """The head with one more output, whose weights are spread like the others'."""
     weight = head.weight.detach()
     drawn = torch.randn(1, *weight.shape[1:], generator=generator).to(weight)
     rows = torch.cat([weight, weight.mean() + weight.std() * drawn])

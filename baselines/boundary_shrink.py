@@ -1,11 +1,11 @@
 """Boundary Shrink: give each forget image the class on the other side of its nearest boundary.
 
 Chen et al., CVPR 2023, https://arxiv.org/abs/2303.11570. The neighbour is one FGSM step away,
-``clamp(x + bound·sign(∇CE), 0, 1)``, and its class is what the original model says of it; both are
-found once. As in the official code a neighbour that the original does not take for another class
-keeps its label. Defaults are that code's. Deviations: the neighbour is not rounded to 8 bits; the
-scenario's weight decay and augmentation in the fine-tuning, where the code has none; a one-cycle
-schedule. The code's step is in units that its data do not have; here it is in pixels.
+``clamp(x + bound·sign(∇CE), 0, 1)``, and its class is the original model's prediction; both are
+computed once. As in the official code, a neighbour that the original does not assign to another
+class keeps its label. Defaults are that code's. Deviations: the neighbour is not rounded to 8 bits;
+the scenario's weight decay and augmentation in the fine-tuning, where the code has none; a
+one-cycle schedule. The code's step is in units that its data do not have; here it is in pixels.
 """
 
 from dataclasses import dataclass, replace
@@ -50,10 +50,10 @@ def boundary_shrink(task: Task, config: BoundaryShrinkConfig) -> nn.Module:
 
 
 def neighbour_classes(model: nn.Module, forget: Data, bound: float, *, batch: int) -> Tensor:
-    """``(n,)`` int64: what the model says of each image after one step up its loss."""
+    """``(n,)`` int64: the model's prediction for each image after one step up its loss."""
     model.eval()
     moved = torch.empty_like(as_float(forget.images))
-    order = torch.Generator().manual_seed(0)  # any: rows find their way back
+    order = torch.Generator().manual_seed(0)  # any order: each row is written to its own place
     numbered = replace(forget, index=torch.arange(len(forget), device=forget.device))
     for part in batches(numbered, batch=batch, generator=order):
         images = part.images.clone().requires_grad_()

@@ -1,8 +1,8 @@
 """CF-k: fine-tune the last k blocks on the retain set; catastrophic forgetting does the rest.
 
 Goel et al. 2022, https://arxiv.org/abs/2201.06640. Weights and BatchNorm statistics before the last
-k blocks stay bit for bit. What a block is, that k counts the classifier, and how far this is from
-either official code is said in ``baselines/parts/last_layers.py``.
+k blocks stay bit for bit. ``baselines/parts/last_layers.py`` says what a block is (k counts the
+classifier) and how this deviates from both official codes.
 """
 
 from torch import nn

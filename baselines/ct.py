@@ -3,9 +3,9 @@
 Fifth of the NeurIPS 2023 unlearning challenge on Kaggle; described and re-run by Cadet et al. 2024,
 https://arxiv.org/abs/2410.01276, whose code gives the defaults: lr 1e-3 and 3 epochs on the retain
 set by a cosine (from epoch to epoch there, from batch to batch here), there without augmentation,
-here with the scenario's. A kernel that is not square stays, since it would not
-fit its place any more. A ViT has one such kernel, its patch embedding; its linear layers have no
-height and width, and stay. BatchNorm's statistics follow the fine-tuning.
+here with the scenario's. A kernel that is not square is left alone: transposed, it would no longer
+fit. A ViT has one such kernel, its patch embedding; its linear layers have no height and width, and
+stay. BatchNorm's statistics follow the fine-tuning.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,9 @@ def transpose_kernels(model: nn.Module) -> None:
     kernels = [layer.weight for layer in model.modules() if isinstance(layer, nn.Conv2d)]
     square = [kernel for kernel in kernels if 1 < kernel.shape[2] == kernel.shape[3]]
     if not square:
-        raise UserError("ct needs a network with a convolution whose kernel is square")
+        raise UserError(
+            "ct needs a network with a square convolution kernel larger than 1×1; it has none"
+        )
     for kernel in square:
         kernel.copy_(kernel.transpose(2, 3).clone())
 

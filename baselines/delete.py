@@ -1,4 +1,4 @@
-"""DELETE: keep on the forget set what the original says of all classes but the recorded one.
+"""DELETE: keep on the forget set what the original predicts for all classes but the recorded one.
 
 Zhou et al., CVPR 2025, https://arxiv.org/abs/2503.23751: descend KL(target ‖ student) on the forget
 set, where the target is the original's softmax with the recorded class left out. No retain data is

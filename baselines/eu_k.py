@@ -1,8 +1,8 @@
-"""EU-k: initialise the last k blocks anew and train them on the retain set: exact for those blocks.
+"""EU-k: reinitialise the last k blocks and train them on the retain set: exact for those blocks.
 
 Goel et al. 2022, https://arxiv.org/abs/2201.06640. The new weights and BatchNorm statistics are
 those of a network that was never trained (Goel's code leaves BatchNorm as it is, DeepUnlearn's its
-statistics); all before the last k blocks stays bit for bit. All else is as in CF-k, see
+statistics); everything before the last k blocks stays bit for bit. All else is as in CF-k, see
 ``baselines/parts/last_layers.py``.
 """
 

@@ -1,4 +1,4 @@
-"""Fine-tune: go on training on the retain set alone.
+"""Fine-tune: continue training on the retain set alone.
 
 Warnecke et al. 2021, https://arxiv.org/abs/2108.11577; Golatkar et al., CVPR 2020. Defaults are for
 small tasks; Unlearn-Sparse takes 10 epochs at a constant lr of 0.01 on CIFAR-10.

@@ -1,9 +1,9 @@
 """Influence unlearning (IU): one Newton-type step away from the forget set, by WoodFisher.
 
 Izzo et al., AISTATS 2021; Jia et al., NeurIPS 2023, https://arxiv.org/abs/2304.04934, who invert
-the Fisher by Woodbury's identity (Singh and Alistarh, https://arxiv.org/abs/2004.14340):
-``θ += α·(λ·I + F)⁻¹·v`` with F the empirical Fisher of the retain set and
-``v = n_f/(n_f + n_r)·(∇CE(forget) - ∇CE(retain))``.
+the Fisher by Woodbury's identity (Singh and Alistarh, https://arxiv.org/abs/2004.14340): ``θ +=
+α·(λ·I + F)⁻¹·v`` with F the empirical Fisher of the retain set and ``v = n_f/(n_f +
+n_r)·(∇CE(forget) - ∇CE(retain))``.
 
 F comes from one pass over ``samples`` of the retain set, in eval mode; both gradients are those of
 whole sets. The system is solved by conjugate gradients: Woodbury's recursion, done right, gives the
@@ -32,7 +32,7 @@ TOLERANCE = 1e-4
 """Of the residual, relative to the right-hand side, at which the system counts as solved."""
 
 ITERATIONS = 200
-"""At most; with a small λ the solution may then be short of the tolerance."""
+"""At most; with a small λ the solution may not reach the tolerance by then."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class InfluenceConfig:
     damping: float = 1.0
     """λ: added to the Fisher's diagonal."""
     samples: int = 1000
-    """Of the retain set, for F, drawn without repetition; all of it where it is smaller."""
+    """Rows of the retain set for F, drawn without replacement; all of them where it has fewer."""
 
     def __post_init__(self) -> None:
         if self.alpha < 0 or self.damping <= 0 or self.samples < 1:
             raise ValueError(
-                f"alpha must not be negative, damping positive and samples at least 1; "
+                f"alpha must not be negative, damping must be positive and samples at least 1; "
                 f"got {self.alpha}, {self.damping} and {self.samples}"
             )
 
@@ -67,7 +67,8 @@ def influence(task: Task, config: InfluenceConfig) -> nn.Module:
 def gradient_rows(model: nn.Module, data: Data, numbers: int) -> Tensor:
     """``(rows, parameters)``: gradients of single samples, or means of groups of equal size.
 
-    Groups are as small as ``numbers`` in all allow; up to ``group - 1`` last samples are left out.
+    Groups are as small as ``numbers`` in total allow; the last ``group - 1`` samples at most are
+    left out.
     Raises ValueError for an empty set.
     """
     if len(data) == 0:

@@ -3,14 +3,14 @@
 Dolgova and Stich 2026, https://arxiv.org/abs/2605.31317 (Forgetting Has Neighbors): the random
 targets of relabelling give way to the soft labels of a small teacher that is trained only on
 retained neighbours of the forget set. Only the paper's abstract could be read, so this is a
-reconstruction, and all else is decided here, defaults too. Neighbours are, for each forget row, the
-k retained rows of largest cosine similarity between the inputs of the original's last layer, and
-the teacher is trained on their union; the teacher is two convolutions with BatchNorm and a linear
-layer, initialised from the method's own stream and trained by the scenario's recipe; its softmax
-(T 1) on forget images without augmentation is their label. The original then descends one mean
-cross-entropy over a shuffled mixture of the retain set with its own labels and the forget set with
-the soft ones, whose gradient is that of KL(teacher ‖ student). BatchNorm's statistics follow the
-mixture.
+reconstruction; everything else is our decision, defaults included. Neighbours are, for each forget
+row, the k retained rows of largest cosine similarity between the inputs of the original's last
+layer, and the teacher is trained on their union; the teacher is two convolutions with BatchNorm and
+a linear layer, initialised from the method's own stream and trained by the scenario's recipe; its
+softmax (T 1) on forget images without augmentation is their label. The original then descends one
+mean cross-entropy over a shuffled mixture of the retain set with its own labels and the forget set
+with the soft ones, whose gradient is that of KL(teacher ‖ student). BatchNorm's statistics follow
+the mixture.
 """
 
 import math
@@ -82,7 +82,7 @@ def local_teacher(task: Task, config: LocalTeacherConfig) -> nn.Module:
 
 
 def features(model: nn.Module, data: Data) -> tuple[Tensor, Tensor]:
-    """What goes into the last module with weights of its own ``(n, d)``, and the logits."""
+    """The inputs ``(n, d)`` of the last module with weights of its own, and the logits."""
     last = [part for part in model.modules() if any(True for _ in part.parameters(recurse=False))]
     seen: list[Tensor] = []
     handle = last[-1].register_forward_pre_hook(

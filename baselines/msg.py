@@ -1,17 +1,17 @@
-"""MSG (masked small gradients): draw anew the kernels' idle weights, fine-tune, damp the others.
+"""MSG (masked small gradients): redraw the kernels' idle weights, then fine-tune, damping the rest.
 
 Second of the NeurIPS 2023 unlearning challenge on Kaggle; described and re-run by Cadet et al.
 2024, https://arxiv.org/abs/2410.01276, whose code gives the defaults. In each convolution the
 ``rate`` of weights with the smallest ``|∇CE(retain part) - ∇CE(forget)|``, the part as large as the
-forget set, is drawn anew (Kaiming, fan-out). Then CE(retain), where the gradient of the
-convolutions' other weights is multiplied by ``damping``. Damped is not frozen: every weight moves,
-the damped ones by a tenth of their gradient and by the whole of weight decay; biases, norms and
-classifier by all of theirs.
+forget set, is redrawn (Kaiming, fan-out). Then CE(retain), where the gradient of the convolutions'
+other weights is multiplied by ``damping``. Damped is not frozen: every weight moves, the damped
+ones by a tenth of their gradient and by their full weight decay; biases, norms and the classifier
+by their full gradient.
 
 The gradients are means over either set, in eval mode; that code sums means of batches and leaves
 the mode to its caller. Its linear warm-up and decay are one-cycle here, and the scenario's
 augmentation stands where it has none. A network with one convolution or none (a ViT has its patch
-embedding) also has its linear layers edited so, but for the last, its classifier. BatchNorm's
+embedding) also has its linear layers edited so, except the last, its classifier. BatchNorm's
 statistics follow the fine-tuning.
 """
 
@@ -41,7 +41,7 @@ class MsgConfig:
     epochs: int = 5
     lr: float = 1e-3
     rate: float = 0.3
-    """Share of each kernel's weights that is drawn anew."""
+    """Share of each kernel's weights that is redrawn."""
     damping: float = 0.1
     """What is left of the other weights' gradient."""
 
@@ -52,18 +52,18 @@ class MsgConfig:
 
 
 def msg(task: Task, config: MsgConfig) -> nn.Module:
-    """The original, partly drawn anew, after ``CE(retain)`` with damped gradients."""
+    """The original, partly redrawn, after ``CE(retain)`` with damped gradients."""
     kernels = edited_kernels(task.model)
     fresh = idle_weights(task, kernels, config.rate)
-    draw_anew(kernels, fresh, task.generator)
+    redraw(kernels, fresh, task.generator)
     with damping(kernels, fresh, config.damping):
         return fine_tune(task, task.retain, epochs=config.epochs, lr=config.lr)
 
 
 def edited_kernels(model: nn.Module) -> dict[str, Tensor]:
-    """Layer → weight: of all convolutions; of a network with one at most, of linear layers too.
+    """Layer → weight: of all convolutions; with at most one of these, of linear layers too.
 
-    Raises UserError where that leaves none.
+    Raises UserError where there is none.
     """
     layers = list(model.named_modules())
     kernels: dict[str, Tensor] = {
@@ -94,7 +94,7 @@ def idle_weights(task: Task, kernels: Mapping[str, Tensor], rate: float) -> dict
 
 
 @torch.no_grad()
-def draw_anew(
+def redraw(
     kernels: Mapping[str, Tensor], fresh: Mapping[str, Tensor], generator: torch.Generator
 ) -> None:
     """Puts Kaiming-normal numbers (fan-out, ReLU) where ``fresh`` says so, in place."""
@@ -122,7 +122,7 @@ def damping(
 
 @hookimpl
 def unlearning_methods() -> list[Method]:
-    """Idle weights drawn anew, and fine-tuning with damped gradients."""
+    """Idle weights redrawn, and fine-tuning with damped gradients."""
     return [
         Method(
             "msg",

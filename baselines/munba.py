@@ -3,14 +3,14 @@
 Wu and Harandi, ICCV 2025, https://arxiv.org/abs/2411.15537. The players' weights α > 0 solve
 ``GᵀG·α = 1/α`` for ``G = [g_r, g_f]``: ``α_i = 1/(‖g_i‖·√(1 + cos(g_r, g_f)))``. So the bargain
 always has norm √2, and the clip to norm 1 of the official code, kept here, fixes its length. Where
-there is none (opposed gradients, or one that is zero) the step is ``g_r + 0.1·g_f``, as in that
-code. Solved exactly: the 1e-8 in that code's quotients makes its step one of forgetting alone
-where the retain gradient is small, as it is on a model that has converged.
+there is none (opposed gradients, or a zero one) the step is ``g_r + 0.1·g_f``, as in that code.
+Solved exactly: the 1e-8 in that code's quotients makes its step one of forgetting alone where the
+retain gradient is small, as it is on a model that has converged.
 
-g_f is the gradient of random labels, never the own one (the official code may draw it). As there,
-an epoch is one over the retain set whose first batches bargain with a batch of the forget set each,
-and the others descend CE(retain); BatchNorm's statistics see both sets. Defaults: the official
-constant lr of 0.01 and 10 epochs.
+g_f is the gradient of random labels, never the recorded one (the official code may draw it). As
+there, an epoch is one over the retain set whose first batches bargain with a batch of the forget
+set each, and the others descend CE(retain); BatchNorm's statistics see both sets. Defaults: the
+official constant lr of 0.01 and 10 epochs.
 """
 
 from collections.abc import Callable, Iterator

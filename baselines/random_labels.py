@@ -1,9 +1,9 @@
-"""Random labels: fine-tune with a wrong label, drawn anew each time, on every forget sample.
+"""Random labels: fine-tune with a fresh wrong label each time on every forget sample.
 
 Golatkar et al., CVPR 2020; Graves et al., AAAI 2021, https://arxiv.org/abs/2010.10981. One shuffled
 mixture of the retain and the forget set, as in AMUN's comparison; where no retain data is granted,
-the forget set alone. Deviations from SalUn's repository: it may draw the own label, and on CIFAR-10
-passes the forget set first and the retain set then. Defaults are for small tasks; that code's
+the forget set alone. Deviations from SalUn's repository: it may draw the recorded label, and on
+CIFAR-10 it passes the forget set before the retain set. Defaults are for small tasks; that code's
 arguments have 10 epochs at a constant lr of 0.01.
 """
 

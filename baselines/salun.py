@@ -1,10 +1,10 @@
-"""SalUn: random labels, but only those weights move that matter most to the forget set's loss.
+"""SalUn: random labels, but only the weights that matter most to the forget set's loss may move.
 
 Fan et al., ICLR 2024, https://arxiv.org/abs/2310.12508. The mask takes the largest gradients of the
 forget set's loss over all parameters together. Masked weights and their momentum are put back after
 each step, so that neither momentum nor weight decay moves them (as the repository has it since
 2026). Deviations: one shuffled mixture, as in the code's branch for CIFAR-100 (for CIFAR-10 it
-passes the forget set first and the retain set then); never the own label; a one-cycle schedule.
+passes the forget set before the retain set); never the recorded label; a one-cycle schedule.
 Defaults are for small tasks; the code takes half of the weights, lr 0.013, 10 epochs.
 """
 

@@ -1,21 +1,21 @@
-"""SCRUB: leave the original on the forget set, stay beside it on the retain set; SCRUB+R rewinds.
+"""SCRUB: part from the original on the forget set, stay near it on the retain set; SCRUB+R rewinds.
 
 Kurmanji et al., NeurIPS 2023, https://arxiv.org/abs/2302.09880. The original is the teacher. Each
 of the first ``msteps`` epochs begins with one epoch that climbs ``T² · KL(teacher ‖ student)`` on
 the forget set; every epoch ends with one that descends ``α · T² · KL + γ · CE`` on the retain set.
 SCRUB+R keeps a checkpoint after each epoch. The last model's error on held-out data, each class
-weighted by its share of the forget set, is the reference, and the checkpoint whose forget error is
-nearest to it is returned, of several the latest.
+weighted by its share of the forget set, is the reference. The checkpoint whose forget error is
+nearest to it is returned; of several, the latest.
 
 Defaults are the code's: its large-scale notebook's for SCRUB, its attack notebook's for SCRUB+R.
 The learning rate falls to a tenth after epochs 3, 5 and 9, as there. Deviations: both halves have
 the scenario's batch (there 256 rows of the retain set and 512 of the forget set, so fewer steps);
 the student may see augmented images where the code augments none, and the teacher's logits are
-those of images without; momentum starts anew in each half epoch; there is no smoothing of the
-weights, which never acts in the code either. The code's reference is the error on held-out data of
-the forget set's classes; the weights make it fit a set of several classes. BatchNorm's statistics
-follow both halves. Without BatchNorm and augmentation the first ascent starts where the divergence
-has no slope, and weight decay alone moves it: the second does the work.
+those of images without; momentum is reset at each half epoch; weights are not smoothed, which never
+takes effect in the code either. The code's reference is the error on held-out data of the forget
+set's classes; the weights make it fit a set of several classes. BatchNorm's statistics follow both
+halves. Without BatchNorm and augmentation the first ascent starts where the divergence is flat, so
+that only weight decay moves it: the second ascent does the work.
 """
 
 import copy
@@ -119,14 +119,14 @@ def reference_error(model: nn.Module, forget: Data, held_out: Data) -> float:
 
 
 def nearest(errors: list[float], reference: float) -> int:
-    """The position of the error nearest to the reference, of several the last."""
+    """The position of the error nearest to the reference; of several, the last."""
     return min(range(len(errors)), key=lambda at: (abs(errors[at] - reference), -at))
 
 
 def _by_teacher(
     model: nn.Module, data: Data, temperature: float
 ) -> Callable[[Tensor, Batch], Tensor]:
-    """How far a student's logits are from what the model says now."""
+    """How far a student's logits are from those that the model gives now."""
     table = by_row(data, predict(model, data))
     return lambda logits, batch: divergence(table[batch.index], logits, temperature=temperature)
 

@@ -6,13 +6,13 @@ that of the retain set climb the forget loss, in which sample i has weight ``CE_
 is already forgotten counts less. The climb's gradient is multiplied by a coefficient that falls as
 a cosine to zero, masked, and clipped.
 
-As in the official code a forgetting step goes on by momentum through the retain steps that follow,
-and both kinds of steps have one cosine schedule. The mask holds for the forgetting steps and their
+As in the official code a forgetting step continues through momentum in the retain steps after it,
+and both kinds of steps share one cosine schedule. The mask holds for the forgetting steps and their
 momentum, as in the paper: the retain steps move every weight. The official code takes both with one
 optimizer, so that in a forgetting step the retain steps' momentum and weight decay move masked
-weights too; here they wait. Its slow weights have a rate of 1, which is no averaging, so there are
-none here. Its Fisher squares gradients of batches; here, of samples. Defaults are that code's for
-10 % of CIFAR-10 (its 1500 iterations are 4.3 epochs). BatchNorm's statistics see both sets.
+weights too; here they do not. Its slow weights have a rate of 1, which is no averaging, so there
+are none here. Its Fisher squares gradients of batches; here, of samples. Defaults are that code's
+for 10 % of CIFAR-10 (its 1500 iterations are 4.3 epochs). BatchNorm's statistics see both sets.
 """
 
 import math
@@ -76,7 +76,7 @@ def sfron(task: Task, config: SfronConfig) -> nn.Module:
         lr=config.lr,
         schedule="cosine",
         loss=forgetting.loss,
-        after_step=forgetting.go_on,
+        after_step=forgetting.carry_on,
     )
 
 
@@ -91,8 +91,8 @@ def salient(
 class Forgetting:
     """The forgetting steps among the retain steps, with a momentum of their own.
 
-    Their optimizer's is a sum over all its steps, so that to keep the two apart changes no weight
-    that is not masked, but lets the mask hold for this one.
+    An optimizer's momentum is a sum over all its steps. So keeping the two apart changes no
+    unmasked weight, but lets the mask apply to the forgetting steps alone.
     """
 
     def __init__(self, task: Task, config: SfronConfig, mask: Mapping[str, Tensor]) -> None:
@@ -124,8 +124,8 @@ class Forgetting:
         size = (self._config.clip / (norm + 1e-6)).clamp(max=1)
         self._move(model, {name: size * gradient for name, gradient in gradients.items()})
 
-    def go_on(self, model: nn.Module, _: Optimizer) -> None:
-        """After a retain step: what the forgetting steps' momentum still moves."""
+    def carry_on(self, model: nn.Module, _: Optimizer) -> None:
+        """After a retain step, applies what is left of the forgetting steps' momentum."""
         self._move(model, {})
 
     @torch.no_grad()

@@ -4,10 +4,10 @@ Foster et al., AAAI 2024, https://arxiv.org/abs/2308.07707. With the diagonal em
 the forget set f and of all data D, ``θ *= min(λ·F_D/F_f, 1)`` where ``F_f > α·F_D``; no training,
 and BatchNorm's statistics stay. F takes the gradient of each sample, as the paper defines it; the
 official code squares the gradient of a batch, which its α = 10 and λ = 1, the defaults here, are
-for. D holds the forget set, so F_f/F_D is never above n_D/n_f: where the forget set is a tenth of
-the data or more, α = 10 selects nothing. ``ssd`` takes as D the forget set and the retain data that
-is granted; ``ssd-stored`` takes F_D of the whole train set, stored when the original was trained,
-and needs no retain data.
+for. D holds the forget set, so F_f/F_D is at most n_D/n_f: where the forget set is a tenth of the
+data or more, α = 10 selects nothing. ``ssd`` takes as D the forget set and the retain data that is
+granted; ``ssd-stored`` takes F_D of the whole train set, stored when the original was trained, and
+needs no retain data.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,10 @@ def ssd(task: Task, config: SsdConfig) -> nn.Module:
 def ssd_stored(task: Task, config: SsdConfig) -> nn.Module:
     """The original, dampened by the Fisher of the forget set and the stored one."""
     if not task.stored:
-        raise UserError("ssd-stored needs the Fisher that was stored when the original was trained")
+        raise UserError(
+            "ssd-stored needs the Fisher information that was stored with the original; "
+            "there is none"
+        )
     device = task.forget.device
     whole = {name: value.to(device) for name, value in task.stored.items()}
     return dampened(task.model, diagonal_fisher(task.model, task.forget), whole, config)

@@ -1,9 +1,9 @@
-"""UNSIR: learn noise that the model takes least for the class, train on it, then repair.
+"""UNSIR: learn noise that the model finds least like the class, train on it, then repair.
 
 Tarun et al., TNNLS 2023, https://arxiv.org/abs/2111.08947, for the forgetting of a class. Noise
 images start from N(0, 1) and descend ``−CE(noise, class) + 0.1 · mean ‖noise‖²`` by Adam while the
-model is fixed. Impair: an epoch of CE on these images, labelled with the class, and a
-part of the retain set; repair: an epoch on that part alone. BatchNorm's statistics follow both.
+model is fixed. Impair: an epoch of CE on these images, labelled with the class, and a part of the
+retain set; repair: an epoch on that part alone. BatchNorm's statistics follow both.
 
 Defaults are the code's: 40 steps of Adam at 0.1, rates 0.02 and 0.01, a fifth of the retain set
 (1,000 of CIFAR-10's 5,000 a class). Deviations: the model is in eval mode while the noise is
@@ -12,8 +12,8 @@ noise lies in units of the forget set's own pixel mean and deviation, since our 
 normalised inside the model; it is one batch of the scenario's recipe, shared by all classes and
 repeated to a set share of the retained rows instead of 20 times 256 images, which would drown a
 small set; the retained part is drawn from all rows, not class by class; SGD with the recipe's
-momentum, weight decay and augmentation takes Adam's place in impair and repair, at whose rates it
-is another step.
+momentum, weight decay and augmentation replaces Adam in impair and repair, where the same rates
+make other steps.
 """
 
 from dataclasses import dataclass

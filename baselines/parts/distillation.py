@@ -10,8 +10,8 @@ from harness import Data
 def divergence(teacher: Tensor, student: Tensor, *, temperature: float = 1.0) -> Tensor:
     """The mean over the rows of KL(teacher ‖ student), times temperature².
 
-    Both are logits ``(b, classes)``. The sum over the classes is not divided by their number, as
-    it is wherever the element mean is taken by mistake.
+    Both are logits ``(b, classes)``. The sum over the classes is not divided by their number,
+    which taking the mean over all elements would do by mistake.
     """
     target = F.log_softmax(teacher.float() / temperature, dim=1)
     found = F.log_softmax(student.float() / temperature, dim=1)

@@ -23,8 +23,8 @@ CHUNK_NUMBERS = 2**26
 def sample_gradients(model: nn.Module, data: Data) -> Iterator[dict[str, Tensor]]:
     """Chunk after chunk in the data's order: parameter → ``(b, *shape)`` gradients of CE.
 
-    In eval mode, so that a sample's gradient does not depend on its neighbours; without
-    augmentation. The model is left in eval mode and its parameters' ``grad`` untouched.
+    In eval mode, so that a sample's gradient does not depend on its neighbours, and without
+    augmentation. The model stays in eval mode; its parameters' ``grad`` is not touched.
     """
     model.eval()
     weights = {
@@ -42,8 +42,8 @@ def sample_gradients(model: nn.Module, data: Data) -> Iterator[dict[str, Tensor]
     chunk = max(1, min(CHUNK, CHUNK_NUMBERS // size))
     for start in range(0, len(data), chunk):
         rows = slice(start, start + chunk)
-        # the fused kernels of attention have no rule for vmap; a pooling of channels_last images,
-        # as in a ConvNeXt, has none either: it goes image by image, and says so
+        # vmap has no rule for attention's fused kernels, nor for the pooling of channels_last
+        # images in a ConvNeXt, which it does image by image, with a warning
         with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop")
             gradients = each(weights, as_float(data.images[rows]), data.labels[rows])

@@ -12,7 +12,7 @@ from harness import Data, batches
 def summed_gradients(
     model: nn.Module, weights: Sequence[Tensor], data: Data, *, batch: int
 ) -> list[Tensor]:
-    """For each weight the sum over the rows of ∇CE, without augmentation; leaves eval mode on."""
+    """For each weight the sum of ∇CE over the rows, without augmentation; stays in eval mode."""
     model.eval()
     total = [torch.zeros_like(weight) for weight in weights]
     order = torch.Generator().manual_seed(0)  # a sum: the order does not matter
@@ -26,5 +26,5 @@ def summed_gradients(
 def mean_gradients(
     model: nn.Module, weights: Sequence[Tensor], data: Data, *, batch: int
 ) -> list[Tensor]:
-    """For each weight the mean over the rows of ∇CE, as ``summed_gradients``."""
+    """For each weight the mean of ∇CE over the rows; else as ``summed_gradients``."""
     return [value / len(data) for value in summed_gradients(model, weights, data, batch=batch)]

@@ -1,4 +1,4 @@
-"""The last k blocks of any network: find them, initialise them anew, train them alone.
+"""The last k blocks of any network: find them, reinitialise them, train only them.
 
 Blocks follow the order in which a network registers its parts: the parts of its outermost module
 that has several, with sequences and lists of modules opened. A part whose weights are all vectors
@@ -54,7 +54,7 @@ def blocks(model: nn.Module) -> list[list[str]]:
 
 
 def last_names(model: nn.Module, k: int) -> list[str]:
-    """Names of the modules in the last k blocks; of the whole network where it has not more."""
+    """Names of the modules in the last k blocks; the whole network's where it has no more."""
     found = blocks(model)
     return [""] if k >= len(found) else [name for block in found[-k:] for name in block]
 
@@ -68,9 +68,9 @@ def reinitialise(task: Task, names: list[str]) -> None:
 
 
 def train_only(task: Task, names: list[str], config: LastLayersConfig) -> nn.Module:
-    """The task's model after ``CE(retain)`` in these modules; all else stays bit for bit.
+    """The task's model after ``CE(retain)`` in these modules; everything else stays bit for bit.
 
-    What is frozen runs in eval mode: BatchNorm keeps and uses its statistics there.
+    Frozen modules run in eval mode, so that BatchNorm keeps and uses its statistics.
     """
     model = task.model
     chosen = [model.get_submodule(name) for name in names]

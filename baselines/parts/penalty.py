@@ -8,7 +8,7 @@ from harness import Batch, cross_entropy
 
 
 def penalised(gamma: float) -> Callable[[nn.Module, Batch], Tensor]:
-    """The cross-entropy with an L1 penalty on all parameters that falls linearly to zero."""
+    """The cross-entropy plus an L1 penalty on all parameters that falls linearly to zero."""
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         penalty = sum(weight.abs().sum() for weight in model.parameters())

@@ -25,7 +25,7 @@ def saliency_mask(model: nn.Module, forget: Data, ratio: float, *, batch: int) -
 def restoring(
     model: nn.Module, mask: Mapping[str, Tensor]
 ) -> Callable[[nn.Module, Optimizer], None]:
-    """Puts every weight outside the mask, and its momentum, back to what it was."""
+    """Restores every weight outside the mask to its start, and clears its momentum."""
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
     @torch.no_grad()

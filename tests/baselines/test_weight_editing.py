@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from baselines.ct import CtConfig, ct, transpose_kernels
-from baselines.msg import MsgConfig, damping, draw_anew, edited_kernels, idle_weights, msg
+from baselines.msg import MsgConfig, damping, edited_kernels, idle_weights, msg, redraw
 from baselines.munba import MunbaConfig, bargain, munba, nash_weights
 from baselines.negmerge import NegmergeConfig, consensus, negmerge
 from baselines.sfron import Forgetting, SfronConfig, adaptive_loss, sfron
@@ -136,7 +136,7 @@ def test_a_forgetting_step_leaves_masked_weights_and_all_momentum_bit_equal(task
     for _ in range(3):
         moved = [(weight - before[name]).square().sum().item() for name, weight in weights.items()]
         distances.append(math.sqrt(sum(moved)))
-        forgetting.go_on(task.model, optimizer)
+        forgetting.carry_on(task.model, optimizer)
 
     for name, weight in weights.items():
         assert torch.equal(weight[~mask[name]], before[name][~mask[name]])
@@ -190,7 +190,7 @@ def test_msg_draws_the_weights_of_the_smallest_gradient_anew_and_no_other(task):
     before = task.model[0].weight.detach().clone()
 
     fresh = idle_weights(task, kernels, 0.3)
-    draw_anew(kernels, fresh, task.generator)
+    redraw(kernels, fresh, task.generator)
 
     assert list(kernels) == ["0"]
     size = (kept - lost).abs()
