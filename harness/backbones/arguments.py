@@ -12,13 +12,13 @@ RESERVED = frozenset(
     {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
     | {"in_chans", "num_classes", "features_only"}
 )
-"""Arguments that are the harness's to give, or that would read weights from elsewhere."""
+"""Arguments that the harness sets itself, or that would load weights from elsewhere."""
 
 
 def parse(name: str) -> tuple[str, dict[str, Any]]:
     """The name before the brackets, and the settings in them: Python literals or bare words.
 
-    Raises UserError for anything else.
+    Raises UserError for a name of any other form.
     """
     base, bracket, rest = name.partition("[")
     try:
@@ -45,7 +45,7 @@ def _setting(item: ast.keyword) -> tuple[str, Any]:
     if key is None:
         raise ValueError("expected key=value in the brackets")
     if key in RESERVED:
-        raise ValueError(f"{key} is the harness's to give, leave it out")
+        raise ValueError(f"{key} is set by the harness; leave it out")
     if isinstance(value, ast.Name):
         if value.id in ("true", "false", "none"):
             raise ValueError(f"{key}={value.id}: capitalise it, {value.id.capitalize()}")

@@ -10,22 +10,22 @@ from typing import Any
 from torch import nn
 
 TOKENS_A_SIDE = 8
-"""A network that cuts images into patches gets about this many of them in each direction."""
+"""A network that cuts images into patches gets about this many along each side."""
 
 PATCH = 7
-"""From this stride on, a convolution without overlap cuts patches: it is no stem."""
+"""A convolution without overlap and with at least this stride cuts patches; it is not a stem."""
 
 STEM_NAME = re.compile(r"stem|embed|conv|layer0|base_layer", re.IGNORECASE)
 STEM_CONVOLUTIONS = 8
-"""A part of a network with more convolutions than this is more than its stem."""
+"""A module with more convolutions than this is more than a stem."""
 
 
 class UnfitError(Exception):
-    """A network cannot be what is asked; the text is the reason."""
+    """A network cannot be built as asked; the text is the reason."""
 
 
 def patch_sizes(height: int, width: int) -> list[int]:
-    """Sides of patches that tile an image: the one nearest to 8×8 of them, then all smaller ones.
+    """Sides of patches that tile an image: the one nearest to 8×8 of them, then all smaller.
 
     32 px: 4, 2, 1; 28 px: 4, 2, 1; 16 px: 2, 1.
     """
@@ -38,36 +38,36 @@ def patch_sizes(height: int, width: int) -> list[int]:
 def shrink_stem(net: nn.Module) -> nn.Module:
     """The same network, its stem changed to keep the image's size.
 
-    Convolutions of the stem with a stride or with large kernels become 3×3 with stride 1; its
-    pools go. New kernels are drawn from the global generator at the scale of the old ones. A
-    network that begins with a small convolution of stride 1 stays as it is.
+    The stem's convolutions with a stride or large kernels become 3×3 with stride 1, and its pools
+    are removed. New kernels are drawn from the global generator at the scale of the old ones. A
+    network that begins with a small convolution of stride 1 is left as it is.
 
     Raises UnfitError where no stem is found.
     """
-    firsts = _first_convolutions(net)
-    if not firsts:
+    entrances = _entrances(net)
+    if not entrances:
         raise UnfitError("it has no convolution that could be its stem")
-    side = max(_patch_side(layer) for layer in firsts.values())
+    side = max(_patch_side(layer) for layer in entrances.values())
     if side >= PATCH:
         raise UnfitError(f"it has no stem, but cuts the image into patches of {side} px")
-    if all(_is_small(layer) for layer in firsts.values()):
+    if all(_is_small(layer) for layer in entrances.values()):
         return net
-    for name in [*firsts, *_later_strides(net, firsts)]:
+    for name in [*entrances, *_later_strides(net, entrances)]:
         _keep_size(net, name)
     return net
 
 
-def _first_convolutions(net: nn.Module) -> dict[str, nn.Conv2d]:
-    """The convolutions that see the image, by name: timm tells, else the first one of all."""
-    told = (getattr(net, "default_cfg", None) or {}).get("first_conv") or ()
-    names = {told} if isinstance(told, str) else set(told)
+def _entrances(net: nn.Module) -> dict[str, nn.Conv2d]:
+    """Name → convolution that sees the image: those that timm names, else the network's first."""
+    named = (getattr(net, "default_cfg", None) or {}).get("first_conv") or ()
+    names = {named} if isinstance(named, str) else set(named)
     convolutions = {n: layer for n, layer in net.named_modules() if isinstance(layer, nn.Conv2d)}
     found = {name: layer for name, layer in convolutions.items() if name in names}
     return found or dict([*convolutions.items()][:1])
 
 
 def _patch_side(layer: nn.Conv2d) -> int:
-    """The side of the patches that a convolution without overlap cuts; 1 for any other one."""
+    """The side of the patches that a convolution without overlap cuts; 1 for any other."""
     cuts = layer.kernel_size == layer.stride and layer.padding == (0, 0)
     return layer.stride[0] if cuts else 1
 
@@ -76,24 +76,28 @@ def _is_small(layer: nn.Conv2d) -> bool:
     return max(layer.kernel_size) <= 3 and max(layer.stride) == 1
 
 
-def _later_strides(net: nn.Module, firsts: dict[str, nn.Conv2d]) -> Iterator[str]:
-    """Names of the stem's other layers that make the image smaller, front to back."""
-    for part in _stem_parts(net, next(iter(firsts))):
+def _later_strides(net: nn.Module, entrances: dict[str, nn.Conv2d]) -> Iterator[str]:
+    """Names of the stem's other layers that shrink the image, front to back."""
+    for part in _stem_parts(net, next(iter(entrances))):
         for name, layer in net.get_submodule(part).named_modules(prefix=part):
-            if name not in firsts and _stride(layer) > 1:
+            if name not in entrances and _stride(layer) > 1:
                 yield name
 
 
-def _stem_parts(net: nn.Module, first: str) -> list[str]:
-    """Names of the module that is the stem, and of the single layers up to the first pool after."""
-    pieces = first.split(".")
-    prefixes = [".".join(pieces[:end]) for end in range(1, len(pieces))]
-    stem = next((prefix for prefix in prefixes if _is_stem(net, prefix)), first)
-    parent, _, own = stem.rpartition(".")
+def _stem_parts(net: nn.Module, entrance: str) -> list[str]:
+    """Names of the stem's module, and of the single layers after it up to the first pool.
+
+    The stem is the outermost module around the entrance that is named like one and small enough;
+    without such a module, the entrance alone.
+    """
+    pieces = entrance.split(".")
+    around = [".".join(pieces[:end]) for end in range(1, len(pieces))]
+    stem = next((module for module in around if _is_stem(net, module)), entrance)
+    parent, _, last = stem.rpartition(".")
     siblings = [*net.get_submodule(parent).named_children()]
-    place = [name for name, _ in siblings].index(own)
+    position = [name for name, _ in siblings].index(last)
     parts = [stem]
-    for name, sibling in siblings[place + 1 :]:
+    for name, sibling in siblings[position + 1 :]:
         layers = [*sibling.modules()]
         if sum(isinstance(layer, nn.Conv2d) for layer in layers) > 1:
             break
@@ -103,10 +107,10 @@ def _stem_parts(net: nn.Module, first: str) -> list[str]:
     return parts
 
 
-def _is_stem(net: nn.Module, prefix: str) -> bool:
-    layers = net.get_submodule(prefix).modules()
+def _is_stem(net: nn.Module, name: str) -> bool:
+    layers = net.get_submodule(name).modules()
     count = sum(isinstance(layer, nn.Conv2d) for layer in layers)
-    return count <= STEM_CONVOLUTIONS and bool(STEM_NAME.search(prefix.rpartition(".")[2]))
+    return count <= STEM_CONVOLUTIONS and bool(STEM_NAME.search(name.rpartition(".")[2]))
 
 
 def _is_pool(layer: nn.Module) -> bool:
@@ -121,7 +125,7 @@ def _stride(layer: nn.Module) -> int:
 
 
 def _keep_size(net: nn.Module, name: str) -> None:
-    """A convolution gets stride 1, and 3×3 kernels where they were larger; a pool goes."""
+    """Gives a convolution stride 1, and 3×3 kernels where they were larger; removes a pool."""
     layer = net.get_submodule(name)
     if not isinstance(layer, nn.Conv2d):
         net.set_submodule(name, nn.Identity())
@@ -132,12 +136,12 @@ def _keep_size(net: nn.Module, name: str) -> None:
     if layer.kernel_size != (3, 3):
         _redraw(layer)
     layer.dilation = (1, 1)
-    if not getattr(layer, "same_pad", False):  # timm's convolutions that pad by themselves
+    if not getattr(layer, "same_pad", False):  # one of timm's that pads by itself
         layer.padding = (1, 1)
 
 
 def _redraw(layer: nn.Conv2d) -> None:
-    """The convolution gets 3×3 kernels that keep the scale of its output."""
+    """Gives the convolution 3×3 kernels that keep the scale of its output."""
     old = layer.weight.detach()
     weight = old.new_empty(*old.shape[:2], 3, 3)
     ratio = math.sqrt(old[0].numel() / weight[0].numel())

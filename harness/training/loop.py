@@ -1,4 +1,4 @@
-"""The training loop and the inference loop, for originals, retrained models and methods alike."""
+"""The training loop and the inference loop that every model of the harness goes through."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Batch:
     index: Tensor
     """``(b,)`` int64: rows in the original train set."""
     epoch: int
-    """Which one this is, from 0."""
+    """From 0."""
     progress: float
-    """Share of all batches that came before this one, in [0, 1)."""
+    """Share of all batches that come before this one, in [0, 1)."""
 
 
 def batches(
@@ -43,13 +43,14 @@ def batches(
     generator: torch.Generator,
     augmentation: Augmentation = NO_AUGMENTATION,
 ) -> Iterator[Batch]:
-    """Shuffled batches of almost equal size, every row once an epoch.
+    """Shuffled batches of almost equal size, every row once per epoch.
 
     An epoch's random numbers are drawn on the CPU before its first batch, so that every device
-    sees the same ones and the loop never waits for the device. A model arrives with contiguous
-    weights; a loop of one's own need not change that, but pays for it (the digits' network on one
-    thread of an EPYC, torch 2.14.1, medians of 30 interleaved: training takes 1.26 times as long as
-    after ``model.to(memory_format=torch.channels_last)``, inference 1.41 times).
+    sees the same ones and the loop never waits for the device. Images are channels_last, and a
+    method's model arrives with contiguous weights. A loop of your own works with these, but is
+    faster after ``model.to(memory_format=torch.channels_last)``: without it the digits' network
+    trains 1.26 times and infers 1.41 times as long (one thread of an EPYC, torch 2.14.1, medians
+    of 30 interleaved runs).
 
     Raises ValueError for an empty set or a batch below 1.
     """
@@ -75,7 +76,7 @@ def batches(
 
 
 def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
-    """The mean cross-entropy of a batch: the loss that ``train`` takes where none is given."""
+    """The mean cross-entropy of a batch: the default loss of ``train``."""
     return F.cross_entropy(model(batch.images), batch.labels)
 
 
@@ -163,9 +164,9 @@ def _scheduler(optimizer: Optimizer, recipe: Recipe, steps_an_epoch: int) -> LRS
 
 @contextlib.contextmanager
 def _single_values_normalised(model: nn.Module) -> Iterator[None]:
-    """Within the block a BatchNorm in training takes a single value a channel, not an error.
+    """Within the block a BatchNorm in training mode accepts a single value per channel.
 
-    A single value has no variance: the running statistics stand in for the batch's.
+    A single value has no variance, so the running statistics replace the batch's.
     """
 
     def rest(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -221,7 +222,7 @@ def fine_tune(
 def predict(model: nn.Module, data: Data, *, batch: int = 512) -> Tensor:
     """The logits ``(n, classes)`` in float32, in eval mode, without augmentation.
 
-    The modes of the model and of its parts are as they were before.
+    The modes of the model and of its parts are restored afterwards.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -238,7 +239,7 @@ def predict(model: nn.Module, data: Data, *, batch: int = 512) -> Tensor:
 
 @contextlib.contextmanager
 def synchronised(device: torch.device) -> Iterator[None]:
-    """Waits for the device before and after a block, so that a clock around it tells the truth."""
+    """Waits for the device before and after a block, so that a clock around it is right."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     yield

@@ -28,9 +28,9 @@ def test_settings_are_literals_or_bare_words():
         ("test_vit[img_size=1+1]", "img_size: expected a number, True, False or a 'string'"),
         ("test_vit[img_size=(1,2,3)]", "img_size: expected pixels or (height, width)"),
         ("test_vit[qkv_bias=false]", "qkv_bias=false: capitalise it, False"),
-        ("test_resnet[pretrained=True]", "pretrained is the harness's to give"),
-        ("test_resnet[checkpoint_path='x.pt']", "checkpoint_path is the harness's to give"),
-        ("test_resnet[num_classes=7]", "num_classes is the harness's to give"),
+        ("test_resnet[pretrained=True]", "pretrained is set by the harness"),
+        ("test_resnet[checkpoint_path='x.pt']", "checkpoint_path is set by the harness"),
+        ("test_resnet[num_classes=7]", "num_classes is set by the harness"),
     ],
 )
 def test_a_malformed_name_is_refused_in_one_line_that_says_what_is_expected(name, message):

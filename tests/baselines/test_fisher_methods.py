@@ -130,7 +130,7 @@ def test_stored_ssd_is_ssd_where_the_stored_fisher_is_that_of_the_same_data(task
 
 
 def test_stored_ssd_says_what_it_lacks(task):
-    with pytest.raises(UserError, match="stored when the original was trained"):
+    with pytest.raises(UserError, match="Fisher information that was stored with the original"):
         ssd_stored(task, SsdConfig())
 
 
