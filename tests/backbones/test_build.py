@@ -1,4 +1,4 @@
-"""Any backbone builds, trains and unlearns on small images; one that cannot says why in a line."""
+"""Any backbone trains and unlearns on small images, or is refused in one line that says why."""
 
 import random
 from functools import partial
@@ -41,7 +41,7 @@ def last_side(name, shape, stem):
 
 
 def workshop(backbone, shape, stem="own", backbones=()):
-    """Where models are made for 32 train and 8 test images of four classes, told apart by bars."""
+    """Makes models for 32 train and 8 test images of four classes, which differ by a bar."""
     labels = torch.arange(40) % 4
     images = torch.randint(0, 100, (40, *shape), dtype=torch.uint8)
     for label in range(4):
@@ -123,7 +123,7 @@ def test_every_test_model_of_timm_gives_logits_and_gradients(name, shape, stem):
         ("test_vit[img_size=(32, 64)]", (3, 32, 32), "own", "images scaled to 32x64 px"),
     ],
 )
-def test_what_is_changed_for_small_images_is_told(name, shape, stem, change):
+def test_a_design_says_what_it_changed_for_small_images(name, shape, stem, change):
     assert design(name, shape, stem).change == change
 
 
@@ -205,7 +205,7 @@ def test_a_trial_leaves_no_trace_in_a_network():
     ],
 )
 @pytest.mark.parametrize("stem", ["own", "small"])
-def test_a_backbone_that_cannot_be_had_is_one_line_with_the_reason(name, message, stem):
+def test_a_backbone_that_cannot_be_built_is_one_line_with_the_reason(name, message, stem):
     with pytest.raises(UserError) as error:
         design(name, (1, 28, 28), stem, [Backbone("tiny-net", nn.Identity)])
 
@@ -260,7 +260,7 @@ def test_a_plugins_backbone_whose_own_stem_cannot_run_is_asked_for_its_small_one
         (speechless, "RuntimeError: raise RuntimeError"),
     ],
 )
-def test_a_plugins_build_that_is_wrong_is_told(wrong, reason):
+def test_a_plugins_build_that_is_wrong_is_refused_with_the_reason(wrong, reason):
     with pytest.raises(UserError) as error:
         design("wrong", (1, 8, 8), backbones=[Backbone("wrong", wrong)])
 

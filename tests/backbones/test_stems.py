@@ -45,7 +45,7 @@ def test_a_stem_that_is_small_already_stays():
     ("net", "reason"),
     [(nn.Linear(2, 2), "no convolution"), (nn.Conv2d(1, 4, 8, 8), "patches of 8 px")],
 )
-def test_a_network_without_a_stem_is_told(net, reason):
+def test_a_network_without_a_stem_is_refused_with_the_reason(net, reason):
     with pytest.raises(UnfitError, match=reason):
         shrink_stem(net)
 

@@ -63,7 +63,7 @@ def test_one_class_is_added_once_and_the_optimizer_trains_it(task, monkeypatch):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("kind", ["linear", "convolution"])
-def test_a_wider_head_says_the_same_of_the_old_classes(kind, bias):
+def test_a_wider_head_gives_the_old_classes_the_same_logits(kind, bias):
     torch.manual_seed(0)
     head = nn.Linear(5, 3, bias=bias) if kind == "linear" else nn.Conv2d(5, 3, 1, bias=bias)
     inputs = torch.rand(2, 5) if kind == "linear" else torch.rand(2, 5, 1, 1)
@@ -85,6 +85,6 @@ def test_a_wider_convolution_keeps_its_dilation_and_its_padding():
     assert (wide.out_channels, head.out_channels) == (4, 3)
 
 
-def test_a_network_without_a_linear_head_is_told(task):
+def test_a_network_without_a_linear_head_is_refused(task):
     with pytest.raises(UserError, match="no linear layer of 4 outputs"):
         classifier(nn.Sequential(nn.Flatten(), nn.Linear(16, 7)), 4)

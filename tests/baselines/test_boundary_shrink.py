@@ -36,7 +36,7 @@ def test_the_neighbour_is_one_signed_step_up_the_loss_inside_the_box(task):
 
 
 def test_the_classes_are_the_originals_throughout(task):
-    """AMUN's copy asks the model at hand, anew in each epoch."""
+    """AMUN's copy asks the current model again in each epoch."""
     original = copy.deepcopy(task.model)
     wanted = neighbour_classes(original, task.forget, 0.1, batch=10)
 

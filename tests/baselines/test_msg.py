@@ -17,7 +17,7 @@ def task(lived_in_task):
     return lived_in_task
 
 
-def test_msg_draws_the_weights_of_the_smallest_gradient_anew_and_no_other(task):
+def test_msg_redraws_the_weights_of_the_smallest_gradient_and_no_others(task):
     # the part of the retain set is all of it where the forget set is as large
     task = replace(task, retain=task.retain.select(torch.arange(20)))
     kernels = edited_kernels(task.model)

@@ -85,7 +85,7 @@ def test_augmented_rows_are_crops_and_mirrors_of_their_image_and_the_others_stay
     assert moved >= 18
 
 
-def test_each_epoch_distorts_anew():
+def test_each_epoch_draws_its_own_distortions():
     data = images(1)
 
     seen = [

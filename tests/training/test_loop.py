@@ -1,6 +1,7 @@
 """The training loop against a hand-written one, and what each of its settings does."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
-from harness import Augmentation, Data, Recipe, batches, cross_entropy, predict, train
+from harness import Augmentation, Data, Recipe, batches, cross_entropy, fine_tune, predict, train
 
 BOTH = Augmentation(crop=True, flip=True)
 LR = 0.1
@@ -166,6 +167,26 @@ def test_every_step_of_a_recipe_is_that_of_a_plain_torch_loop(optimizer, schedul
 
     assert len(found) == len(expected) == 9
     assert all(same(*pair) for pair in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(10, 0.3, 16, optimizer="adamw", weight_decay=0.1),
+        Recipe(10, 0.3, 16, nesterov=True, schedule="step", step_size=2, augmentation=BOTH),
+    ],
+)
+def test_fine_tuning_is_training_by_the_scenarios_recipe_but_for_length_rate_and_schedule(
+    task, recipe
+):
+    task = replace(task, scenario=replace(task.scenario, recipe=recipe))
+    settings = {"epochs": 2, "lr": 0.01, "schedule": "cosine"}
+    short = replace(recipe, **settings, step_size=0)
+    expected = train(network(), images(), short, generator=generator())
+
+    found = fine_tune(task, images(), model=network(), **settings)
+
+    assert same(found.state_dict(), expected.state_dict())
 
 
 @pytest.mark.parametrize(("n", "epochs"), [(16, 1), (50, 1), (50, 7)])

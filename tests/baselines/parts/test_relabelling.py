@@ -11,7 +11,7 @@ from harness import Batch
 CLASSES = 4
 
 
-def test_random_labels_are_never_the_own_one_and_are_drawn_anew(task):
+def test_random_labels_are_never_the_recorded_one_and_are_fresh_each_time(task):
     loss = relabelling(task)
 
     class Fixed(nn.Module):

@@ -14,7 +14,7 @@ def task(plain_task):
     return plain_task
 
 
-def test_the_forget_set_begins_anew_as_often_as_it_ends(task):
+def test_the_second_set_restarts_whenever_it_runs_out(task):
     scenario = replace(task.scenario, recipe=replace(task.scenario.recipe, batch=6))
 
     parts = list(islice(endless(replace(task, scenario=scenario), task.forget), 6))
