@@ -2,8 +2,8 @@
 
 Fifth of the NeurIPS 2023 unlearning challenge on Kaggle; described and re-run by Cadet et al. 2024,
 https://arxiv.org/abs/2410.01276, whose code gives the defaults: lr 1e-3 and 3 epochs on the retain
-set by a cosine (from epoch to epoch there, from batch to batch here), there without augmentation,
-here with the scenario's. A kernel that is not square is left alone: transposed, it would no longer
+set with a cosine schedule (it steps per epoch there, per batch here; no augmentation there, the
+scenario's here). A kernel that is not square is left alone: transposed, it would no longer
 fit. A ViT has one such kernel, its patch embedding; its linear layers have no height and width, and
 stay. BatchNorm's statistics follow the fine-tuning.
 """

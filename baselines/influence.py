@@ -1,9 +1,9 @@
 """Influence unlearning (IU): one Newton-type step away from the forget set, by WoodFisher.
 
 Izzo et al., AISTATS 2021; Jia et al., NeurIPS 2023, https://arxiv.org/abs/2304.04934, who invert
-the Fisher by Woodbury's identity (Singh and Alistarh, https://arxiv.org/abs/2004.14340): ``θ +=
-α·(λ·I + F)⁻¹·v`` with F the empirical Fisher of the retain set and ``v = n_f/(n_f +
-n_r)·(∇CE(forget) - ∇CE(retain))``.
+the Fisher by Woodbury's identity (Singh and Alistarh, https://arxiv.org/abs/2004.14340):
+``θ += α·(λ·I + F)⁻¹·v`` with F the empirical Fisher of the retain set and
+``v = n_f/(n_f + n_r)·(∇CE(forget) - ∇CE(retain))``.
 
 F comes from one pass over ``samples`` of the retain set, in eval mode; both gradients are those of
 whole sets. The system is solved by conjugate gradients: Woodbury's recursion, done right, gives the

@@ -11,7 +11,7 @@ by their full gradient.
 The gradients are means over either set, in eval mode; that code sums means of batches and leaves
 the mode to its caller. Its linear warm-up and decay are one-cycle here, and the scenario's
 augmentation stands where it has none. A network with one convolution or none (a ViT has its patch
-embedding) also has its linear layers edited so, except the last, its classifier. BatchNorm's
+embedding) also has its linear layers edited, except the last, its classifier. BatchNorm's
 statistics follow the fine-tuning.
 """
 

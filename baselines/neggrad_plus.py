@@ -1,10 +1,10 @@
 """NegGrad+: descend the loss of the retain set and climb that of the forget set at once.
 
-Kurmanji et al., NeurIPS 2023, https://arxiv.org/abs/2302.09880: each step descends ``α · CE(retain)
-− (1 − α) · CE(forget)``. As in SCRUB's code the two batches are passed separately, an epoch is one
-over the retain set, and the forget set restarts whenever it runs out; BatchNorm's statistics follow
-both. Defaults are DeepUnlearn's, which freezes BatchNorm and has no weight decay; here it is the
-scenario's, and the one-cycle schedule is ours.
+Kurmanji et al., NeurIPS 2023, https://arxiv.org/abs/2302.09880: each step descends
+``α · CE(retain) − (1 − α) · CE(forget)``. As in SCRUB's code the two batches are passed separately,
+an epoch is one over the retain set, and the forget set restarts whenever it runs out; BatchNorm's
+statistics follow both. Defaults are DeepUnlearn's, which freezes BatchNorm and has no weight decay;
+here weight decay is the scenario's, and the one-cycle schedule is ours.
 """
 
 from dataclasses import dataclass

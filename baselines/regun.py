@@ -2,10 +2,10 @@
 
 Mirlach et al. 2026, https://arxiv.org/abs/2603.11210. For each batch of forget rows as many
 held-out rows are drawn, uniformly with replacement, one of the class of each. The mean of the
-original's softmax over these is the one target of the whole batch, and a step descends ``w_f ·
-KL(target ‖ student(forget)) + w_r · CE(retain)``. Defaults are the code's (weights of one half, T
-1, uniform draw). An epoch is one over the retain set, and the forget set restarts whenever it runs
-out. Neither paper nor code could be read beyond the abstract and a third party's notes; our
+original's softmax over these is the one target of the whole batch, and a step descends
+``w_f · KL(target ‖ student(forget)) + w_r · CE(retain)``. Defaults are the code's (weights of one
+half, T 1, uniform draw). An epoch is one over the retain set, and the forget set restarts whenever
+it runs out. Neither paper nor code could be read beyond the abstract and a third party's notes; our
 decisions: as many held-out rows as forget rows; where a class has none, one of all held-out rows;
 the reference sees no augmentation; the one-cycle schedule. BatchNorm's statistics follow both
 batches.

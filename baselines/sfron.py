@@ -8,7 +8,7 @@ a cosine to zero, masked, and clipped.
 
 As in the official code a forgetting step continues through momentum in the retain steps after it,
 and both kinds of steps share one cosine schedule. The mask holds for the forgetting steps and their
-momentum, as in the paper: the retain steps move every weight. The official code takes both with one
+momentum, as in the paper: the retain steps move every weight. The official code makes both with one
 optimizer, so that in a forgetting step the retain steps' momentum and weight decay move masked
 weights too; here they do not. Its slow weights have a rate of 1, which is no averaging, so there
 are none here. Its Fisher squares gradients of batches; here, of samples. Defaults are that code's
