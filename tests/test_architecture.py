@@ -44,6 +44,7 @@ INSIDE = {
     "plugins": (
         {"holdings", "hookspecs", "modules", "syntax"},
         {"source_hash"},
+        {"rules"},
         {"catalog"},
     ),
     "protocols": ({"estimates"}, {"accuracy", "confidence_mia", "entropy_mia", "loss_mia"}),
@@ -65,7 +66,8 @@ INSIDE = {
     "specs": (
         {"checks", "names"},
         {"augmentation", "forgetting", "protocol", "search"},
-        {"configs", "data", "scenario"},
+        {"configs", "data", "plugin_rules"},
+        {"scenario"},
         {"method"},
         {"catalog"},
     ),

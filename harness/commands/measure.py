@@ -12,6 +12,7 @@ from harness.commands import machine, plugins
 from harness.commands.progress import Progress
 from harness.commands.run import conclude, tell_unread
 from harness.errors import UserError
+from harness.plugins.rules import revived
 from harness.records.lines import Run
 from harness.records.parsing import MALFORMED, run_of
 from harness.records.store import CorruptionError, Store
@@ -72,8 +73,13 @@ def _steps(
 ) -> Iterator[Step]:
     """A step for each protocol of each run whose logits and data are still there."""
     for run_id, (line, facts) in runs.items():
+        try:
+            scenario = revived(line.scenario, catalog)
+        except UserError as error:
+            say(f"{line.method} · {line.scenario.name}: left out: {error}")
+            continue
         row = Row(
-            scenario=line.scenario,
+            scenario=scenario,
             replicate=line.replicate,
             method=line.method,
             config=None,

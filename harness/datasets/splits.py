@@ -11,9 +11,11 @@ from torch import Tensor
 from harness.datasets.vetting import told_class, told_classes
 from harness.errors import UserError
 from harness.plugins.modules import public_name
+from harness.plugins.rules import with_source
 from harness.seeds import stream
 from harness.specs.checks import shown
-from harness.specs.forgetting import BUILT_IN, MissingClassError, draw_share
+from harness.specs.forgetting import BUILT_IN, ForgetRule, MissingClassError, draw_share
+from harness.specs.plugin_rules import Rule
 from harness.specs.scenario import Replicate, Scenario
 
 
@@ -146,6 +148,18 @@ def _forget(
     if fault := _fault(rows, labels, members, scenario, replicate):
         raise UserError(f"{_told(scenario)} {fault}")
     return rows.sort().values
+
+
+def substitute(scenario: Scenario, labels: Tensor) -> ForgetRule:
+    """What tuning forgets instead, from the train set's labels ``(n,)``.
+
+    Raises UserError where the scenario's rule has no substitute, or gives what is no rule.
+    """
+    try:
+        return with_source(Rule().take(scenario.forget.substitute(labels.clone())))
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{_told(scenario)} has no substitute for tuning: {text}") from error
 
 
 def _told(scenario: Scenario) -> str:

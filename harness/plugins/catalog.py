@@ -6,6 +6,7 @@ import importlib.metadata
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from harness.isolation.surroundings import undisturbed
 from harness.plugins import hookspecs
 from harness.plugins.hookspecs import PROJECT
 from harness.plugins.modules import begin, load_file, load_named
+from harness.plugins.rules import with_source
 from harness.plugins.source_hash import method_hash, source_hash
 from harness.specs.catalog import Backbone, Catalog, Dataset, Spec
 from harness.specs.method import Method
@@ -153,7 +155,11 @@ def _specs(manager: pluggy.PluginManager, name: str, plugin: object) -> list[Spe
     _check_hooks(plugin)
     manager.register(plugin, name)
     callers = manager.get_hookcallers(plugin) or []
-    specs = [spec for caller in callers for spec in _call(manager, caller.name, plugin)]
+    given = [spec for caller in callers for spec in _call(manager, caller.name, plugin)]
+    specs = [
+        replace(spec, forget=with_source(spec.forget)) if isinstance(spec, Scenario) else spec
+        for spec in given
+    ]
     for spec in specs:
         if isinstance(spec, Method):  # its runs are named by it
             method_hash(spec)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from harness.specs.plugin_rules import RecordedRule
 from harness.specs.protocol import Cost, Estimate
 from harness.specs.scenario import Replicate, Scenario
 
@@ -127,14 +128,15 @@ def plain(value: Any) -> Any:
 
     Raises TypeError for a value that has no exact JSON form.
     """
+    if isinstance(value, RecordedRule):
+        return value.asked()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"is": type(value).__name__, **_fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted(plain(item) for item in value)
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [plain(item) for item in value]
+        return sorted(items) if isinstance(value, set | frozenset) else items
     if value is None or isinstance(value, str | int | bool):
         return value
     if isinstance(value, float):

@@ -21,6 +21,7 @@ from harness.records.lines import (
 from harness.records.type_checks import require_type
 from harness.records.versions import CLASSES, OWN, PARTS, is_newer
 from harness.specs.names import check_name
+from harness.specs.plugin_rules import SAYS, RecordedRule, is_recorded
 from harness.specs.protocol import Cost, Estimate
 from harness.specs.scenario import Replicate, Scenario
 
@@ -75,7 +76,11 @@ def fields_of(line: Line) -> dict[str, Any]:
 
 def _scenario_fields(scenario: Scenario, basis: Mapping[str, Any]) -> dict[str, Any]:
     """One object holds a run's scenario and its basis, less what of this is not known."""
-    return {**plain(scenario), **{name: value for name, value in basis.items() if value}}
+    fields = {**plain(scenario), **{name: value for name, value in basis.items() if value}}
+    rule = scenario.forget
+    if isinstance(rule, RecordedRule):
+        fields["forget"] |= {"kind": rule.kind, SAYS: rule.says}
+    return fields
 
 
 def _apart(value: Any) -> Any:
@@ -201,5 +206,7 @@ def _revived(value: Any) -> Any:
         return tuple(_revived(item) for item in value)
     if not isinstance(value, Mapping):
         return value
+    if value["is"] not in PARTS and is_recorded(value):
+        return RecordedRule.read(value)
     fields = {name: _revived(item) for name, item in value.items() if name != "is"}
     return PARTS[value["is"]](**fields)

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 from harness.records.lines import STATUSES, Basis, Measurement, Run, Undefined
 from harness.specs.augmentation import Augmentation
 from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
+from harness.specs.plugin_rules import is_recorded
 from harness.specs.protocol import Cost, Estimate
 from harness.specs.scenario import Recipe, Replicate, Scenario
 from harness.version import CODE
@@ -82,6 +83,8 @@ def _is_newer_part(value: Any) -> bool:
     if not _is_map(value) or not isinstance(value.get("is"), str):
         return False
     part = PARTS.get(value["is"])
+    if part is None and is_recorded(value):
+        return False
     return part is None or _has_more(value, part) or any(map(_is_newer_part, value.values()))
 
 

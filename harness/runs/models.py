@@ -22,7 +22,6 @@ from harness.runs.networks import Network
 from harness.seeds import derive, seeded, stream
 from harness.specs.catalog import Catalog
 from harness.specs.data import Data
-from harness.specs.forgetting import GivenRows
 from harness.specs.method import Method, Task
 from harness.specs.scenario import Replicate, Scenario
 from harness.training.loop import predict, train
@@ -64,8 +63,7 @@ class Material:
 
     def require_rows(self, scenario: Scenario, replicates: Sequence[Replicate]) -> None:
         """Raises UserError, before anything is trained, where a replicate's rows are not there."""
-        drawn = isinstance(scenario.forget, GivenRows) and scenario.held_out  # by each seed anew
-        for replicate in replicates if drawn else replicates[:1]:
+        for replicate in replicates:
             self.split(scenario, replicate)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from harness.plugins.rules import rule_source
 from harness.plugins.source_hash import Source, method_source, source_of
 from harness.records.lines import identity, plain
 from harness.records.stored import MEASUREMENT, RUN
@@ -55,6 +56,8 @@ class Row:
     """The backbone's name; that of a plugin with the hash of its source."""
     class_name: str = ""
     """Of the class that is forgotten, where the data set names it; no part of the run's name."""
+    described: str = ""
+    """What is forgotten, with the names of classes; no part of the run's name."""
     chosen: str = ""
     """How the config was chosen; no part of the run's name."""
     tuning_passes: float = 0.0
@@ -90,14 +93,14 @@ class Plan:
     """(scenario, method) → why the method is not defined there."""
     unread: int = 0  # steps whose results a newer version of this program wrote
     sources: Mapping[str, Source] = field(default_factory=dict)
-    """Hash → source, of all methods and plugins' backbones."""
+    """Hash → source, of all methods and of plugins' backbones and forget rules."""
 
     def edited(self, row: Row) -> str:
         """The module whose text changed before this row's run imported it; empty for none.
 
         Asked after a step, in its process: its result is not what the row's name says.
         """
-        hashes = (row.source, row.build.rpartition("@")[2])
+        hashes = (row.source, row.build.rpartition("@")[2], row.scenario.forget.source)
         found = (self.sources[each].edited() for each in hashes if each in self.sources)
         return next((module for module in found if module), "")
 
@@ -119,8 +122,9 @@ def make_plan(
     for scenario, replicates, entrants in problems:
         fingerprint, build = fingerprints[scenario.dataset], build_of(scenario, catalog)
         tuned_for = tuning_problem(scenario, fingerprint, build)
-        if own := _build_source(scenario, catalog):
-            sources[own.hash] = own
+        for own in (_build_source(scenario, catalog), rule_source(scenario.forget)):
+            if own:
+                sources[own.hash] = own
         defined: list[tuple[Entrant, str]] = []
         for entrant in entrants:
             reason = entrant.method.undefined_because(scenario)
@@ -131,8 +135,9 @@ def make_plan(
                 sources[source.hash] = source
                 chosen = entrant.chosen_for(source.hash, tuned_for)
                 defined.append((replace(entrant, chosen=chosen), source.hash))
-        name = scenario.forget.class_name(classes.get(scenario.dataset, ()))
-        problem = _Problem(scenario, fingerprint, build, name)
+        names = classes.get(scenario.dataset, ())
+        name, described = scenario.forget.class_name(names), scenario.forget.describe(names)
+        problem = _Problem(scenario, fingerprint, build, name, described)
         for replicate in replicates:
             for step in problem.steps(replicate, defined, catalog.protocols.values()):
                 steps.setdefault(step.at, step)
@@ -148,6 +153,7 @@ class _Problem:
     backbone: str
     """Its name; that of a plugin with the hash of its source."""
     class_name: str = ""
+    described: str = ""
 
     def steps(
         self,
@@ -194,6 +200,7 @@ class _Problem:
             fingerprint=self.fingerprint,
             build=self.backbone,
             class_name=self.class_name,
+            described=self.described,
         )
 
     def original(self, replicate: Replicate) -> str:

@@ -14,8 +14,10 @@ from harness.runs.environment import now
 from harness.runs.lineage import broken
 from harness.runs.lineage import facts as facts_of
 from harness.runs.plan import Row, Step, run_id_of
+from harness.specs.forgetting import BUILT_IN
+from harness.specs.plugin_rules import RecordedRule
 from harness.specs.protocol import Cost
-from harness.specs.scenario import REFERENCES
+from harness.specs.scenario import REFERENCES, Scenario
 from harness.version import CODE
 
 
@@ -77,7 +79,7 @@ def _line(row: Row, run_id: str, where: Mapping[str, Any]) -> Run:
     """What was asked, and where it was done; not yet what came of it."""
     return Run(
         run_id=run_id,
-        scenario=row.scenario,
+        scenario=_as_recorded(row),
         basis=Basis(row.fingerprint, row.build, CODE, row.class_name),
         replicate=row.replicate,
         method=row.method,
@@ -90,6 +92,13 @@ def _line(row: Row, run_id: str, where: Mapping[str, Any]) -> Run:
         circumstances={**where, "finished": now()},
         cost=Cost({}, 0.0),
     )
+
+
+def _as_recorded(row: Row) -> Scenario:
+    rule = row.scenario.forget
+    if isinstance(rule, BUILT_IN):
+        return row.scenario
+    return dataclasses.replace(row.scenario, forget=RecordedRule.of(rule, row.described))
 
 
 def _digest(store: Store, at: tuple[str, str]) -> str:

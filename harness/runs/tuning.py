@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from harness.datasets.splits import tuning_rows
+from harness.datasets.splits import substitute, tuning_rows
 from harness.errors import UserError
 from harness.leaderboard.standings import tables
 from harness.leaderboard.table import BUDGET, SLACK, Standing
@@ -26,13 +26,6 @@ from harness.runs.studies import distributions, opened, sampler
 from harness.runs.worker import FAILED, Event
 from harness.seeds import derive
 from harness.specs.catalog import Catalog
-from harness.specs.forgetting import (
-    ClassFraction,
-    ForgetRule,
-    GivenRows,
-    RandomFraction,
-    WholeClass,
-)
 from harness.specs.method import Method
 from harness.specs.scenario import RETRAIN, Replicate, Scenario
 from harness.training.flops import OverBudgetError
@@ -49,22 +42,10 @@ WORST = 1000.0
 def tuning_scenario(scenario: Scenario, material: Material) -> Scenario:
     """The problem that stands for a scenario while its methods are tuned.
 
-    The same rule and size, but another class where the rule names one, and a random draw where it
-    names rows.
+    Its forget rule says what is forgotten instead, such as another class.
     """
-    return replace(scenario, forget=_other(scenario.forget, material), tuning=0.0)
-
-
-def _other(rule: ForgetRule, material: Material) -> ForgetRule:
-    match rule:
-        case WholeClass(label):
-            return WholeClass((label + 1) % material.classes)
-        case ClassFraction(label, fraction):
-            return ClassFraction((label + 1) % material.classes, fraction)
-        case GivenRows(rows):
-            return RandomFraction(len(set(rows)) / len(material.train))
-        case _:
-            return rule
+    other = substitute(scenario, material.train.labels.cpu())
+    return replace(scenario, forget=other, tuning=0.0)
 
 
 class TuningBench(Bench):

@@ -269,17 +269,3 @@ class GivenRows(ForgetRule):
 
 
 BUILT_IN: tuple[type[ForgetRule], ...] = (RandomFraction, WholeClass, ClassFraction, GivenRows)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A forget rule: one of the harness's own, or a plugin's that a record can hold."""
-
-    def __str__(self) -> str:
-        return "a forget rule, such as RandomFraction(0.1)"
-
-    def take(self, value: Any) -> ForgetRule:
-        """The rule itself."""
-        if not isinstance(value, ForgetRule):
-            raise TypeError
-        return value

@@ -20,8 +20,9 @@ from harness.specs.checks import (
     require_own_class,
     settle,
 )
-from harness.specs.forgetting import ForgetRule, Rule
+from harness.specs.forgetting import ForgetRule
 from harness.specs.names import check_name
+from harness.specs.plugin_rules import Rule
 
 ORIGINAL, RETRAIN = "original", "retrain"
 REFERENCES = (ORIGINAL, RETRAIN)
