@@ -21,6 +21,7 @@ from harness.records.versions import is_newer
 from harness.runs.lineage import broken
 from harness.runs.outcome import run
 from harness.runs.plan import LOGITS, Plan, Row, Step, measurement_step
+from harness.runs.recording import record_definitions
 from harness.runs.staleness import missing
 from harness.runs.steps import Bench
 from harness.specs.catalog import Catalog
@@ -42,6 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
     plan = Plan(tuple(_steps(lines, bench, catalog)), {})
     progress = Progress(plan, workers=1)
     todo = missing(plan, bench, progress.report)
+    record_definitions(catalog.protocols.values(), store)
     outcome = run(todo, bench, means, progress.report)
     there = len(plan.steps) - len(todo.steps) - todo.unread
     print(f"measured {outcome.done.total()} of {len(plan.steps)}; {there} there")

@@ -20,6 +20,7 @@ from harness.runs.entrants import Request, wanted_scenarios
 from harness.runs.outcome import Outcome, run
 from harness.runs.plan import KINDS, MODEL, Plan
 from harness.runs.pool import Means
+from harness.runs.recording import record_definitions
 from harness.runs.staleness import missing
 from harness.runs.steps import Bench
 from harness.runs.worker import prepare
@@ -37,6 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
     todo = missing(plan, bench, progress.report, again=arguments.again, dry=arguments.dry_run)
     if not arguments.dry_run:
         bench.store.open()
+        record_definitions(catalog.protocols.values(), bench.store)
     _try_backbones(request, catalog, bench, todo, means)
     for found in bench.notes():
         print(found)

@@ -17,6 +17,7 @@ from harness.leaderboard.selection import ReferenceSet, set_of
 from harness.records.lines import (
     FAILED,
     FINISHED,
+    Definition,
     Line,
     Measurement,
     Run,
@@ -67,7 +68,7 @@ def join(
         for lines in (stored, published)
     ]
     orphans = [x for x in published if isinstance(x, Measurement) and x.run_id in unread]
-    undefined = [x for x in (*published, *stored) if isinstance(x, Undefined)]
+    undefined = [x for x in (*published, *stored) if isinstance(x, Undefined | Definition)]
     lines = merge(
         (line for line in measured[0] if identity_of(line) not in taken),
         [*measured[1], *orphans, *undefined, *kept.values()],

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from harness.errors import UserError
 from harness.leaderboard.pages import MARK, render
-from harness.records.lines import Line, Run, Undefined, merge
+from harness.records.lines import Definition, Line, Measurement, Run, Undefined, merge
 from harness.records.parsing import read_lines, write_line
 from harness.records.versions import newer_text
 
@@ -76,7 +76,16 @@ def files(lines: Iterable[Line], before: Published | None = None) -> dict[str, s
     name_of = {**before.unread, **runs}
     names = {*runs.values(), *before.newer}
     by_file: dict[str, list[str]] = defaultdict(list)
-    for line in merge(lines):
+    lines = merge(lines)
+    measured = {
+        (name_of.get(x.run_id), x.protocol, x.version) for x in lines if isinstance(x, Measurement)
+    }
+    for line in lines:
+        if isinstance(line, Definition):
+            for own in names:
+                if (own, line.protocol, line.version) in measured:
+                    by_file[own].append(write_line(line))
+            continue
         name = line.scenario if isinstance(line, Undefined) else name_of.get(line.run_id)
         if name in names:
             by_file[str(name)].append(write_line(line))

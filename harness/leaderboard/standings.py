@@ -57,7 +57,7 @@ def tables(lines: Iterable[Line]) -> list[Table]:
             undefined[line.scenario][line.method] = line.reason
         elif isinstance(line, Measurement):
             measured[identity_of(line)].append(line)
-        else:
+        elif isinstance(line, Run):
             by_scenario[line.scenario.name].append(line)
     return [_table(by_scenario[name], measured, undefined[name]) for name in sorted(by_scenario)]
 

@@ -28,5 +28,14 @@ def _accuracy(logits: Tensor, labels: Tensor) -> Estimate:
 @hookimpl
 def unlearning_protocols() -> Iterable[Protocol]:
     """One protocol, ``accuracy``."""
-    metrics = Metric("forget"), Metric("retain"), Metric("test")
-    return [Protocol("accuracy", version=1, metrics=metrics, measure=measure)]
+    return [
+        Protocol(
+            "accuracy",
+            version=1,
+            metrics=tuple(
+                Metric(name, meaning=f"The share of the {name} set that is classified correctly.")
+                for name in ("forget", "retain", "test")
+            ),
+            measure=measure,
+        )
+    ]

@@ -52,7 +52,13 @@ def unlearning_protocols() -> Iterable[Protocol]:
         Protocol(
             "confidence-mia",
             version=1,
-            metrics=(Metric("svc"),),
+            metrics=(
+                Metric(
+                    "svc",
+                    meaning="The share of forgotten images that a classifier, fitted to tell "
+                    "retained from test images by the model's confidence, takes for unseen ones.",
+                ),
+            ),
             measure=measure,
             paper="https://arxiv.org/abs/2310.12508",
         )

@@ -47,7 +47,13 @@ def unlearning_protocols() -> Iterable[Protocol]:
         Protocol(
             "entropy-mia",
             version=1,
-            metrics=(Metric("auc"),),
+            metrics=(
+                Metric(
+                    "auc",
+                    meaning="The chance that an attacker who compares modified entropies ranks a "
+                    "forgotten image above a test image of the same classes; 50 is guessing.",
+                ),
+            ),
             measure=measure,
             paper="https://arxiv.org/abs/2003.10595",
         )

@@ -49,7 +49,18 @@ def unlearning_protocols() -> Iterable[Protocol]:
         Protocol(
             "loss-mia",
             version=1,
-            metrics=(Metric("auc"), Metric("tpr@1%fpr")),
+            metrics=(
+                Metric(
+                    "auc",
+                    meaning="The chance that an attacker who compares losses ranks a forgotten "
+                    "image above a test image of the same classes; 50 is guessing.",
+                ),
+                Metric(
+                    "tpr@1%fpr",
+                    meaning="The share of forgotten images that this attacker finds while "
+                    "mistaking 1% of the test images for images trained on; 1 is guessing.",
+                ),
+            ),
             measure=measure,
             paper="https://arxiv.org/abs/1709.01604",
         )

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.specs.plugin_rules import RecordedRule
-from harness.specs.protocol import Cost, Estimate
+from harness.specs.protocol import Cost, Estimate, Metric
 from harness.specs.scenario import Replicate, Scenario
 
 FINISHED, DIVERGED, CHANGED = "finished", "diverged", "changed architecture"
@@ -107,7 +107,16 @@ class Undefined:
     reason: str
 
 
-Line = Run | Measurement | Undefined
+@dataclass(frozen=True)
+class Definition:
+    """What the metrics of one version of a protocol mean, for readers without the protocol."""
+
+    protocol: str
+    version: int
+    metrics: tuple[Metric, ...]
+
+
+Line = Run | Measurement | Undefined | Definition
 
 
 def identity(asked: Any) -> str:
@@ -190,6 +199,8 @@ def _key(line: Line) -> tuple[str, ...]:
         return ("run", line.method, *order, line.run_id, line.outcome)
     if isinstance(line, Undefined):
         return ("undefined", line.scenario, line.method)
+    if isinstance(line, Definition):
+        return ("definition", line.protocol, f"{line.version:06d}")
     return ("measurement", line.run_id, line.outcome, line.protocol)
 
 

@@ -12,6 +12,7 @@ from harness.errors import UserError
 from harness.records.lines import (
     STATUSES,
     Basis,
+    Definition,
     Line,
     Measurement,
     Run,
@@ -22,7 +23,7 @@ from harness.records.type_checks import require_type
 from harness.records.versions import CLASSES, OWN, PARTS, is_newer
 from harness.specs.names import check_name
 from harness.specs.plugin_rules import SAYS, RecordedRule, is_recorded
-from harness.specs.protocol import Cost, Estimate
+from harness.specs.protocol import Cost, Estimate, Metric
 from harness.specs.scenario import Replicate, Scenario
 
 KIND = {cls: kind for kind, cls in CLASSES.items()}
@@ -85,8 +86,10 @@ def _scenario_fields(scenario: Scenario, basis: Mapping[str, Any]) -> dict[str, 
 
 def _apart(value: Any) -> Any:
     """A field's value, with the dataclasses in it taken apart."""
-    if isinstance(value, Cost | Estimate | Basis | Replicate):
+    if isinstance(value, Cost | Estimate | Metric | Basis | Replicate):
         return vars(value)
+    if isinstance(value, tuple):
+        return [_apart(item) for item in value]
     if isinstance(value, Mapping):
         return {name: _apart(item) for name, item in value.items()}
     return value
@@ -177,10 +180,20 @@ def undefined_of(fields: Mapping[str, Any]) -> Undefined:
     return line
 
 
+def definition_of(fields: Mapping[str, Any]) -> Definition:
+    """The line that ``fields_of`` took apart; else raises one of MALFORMED."""
+    metrics = tuple(Metric(**each) for each in fields["metrics"])
+    line = Definition(**{**fields, "metrics": metrics})
+    require_type("definition", line)
+    check_name("protocol", line.protocol)
+    return line
+
+
 READERS: Mapping[str, Callable[[Mapping[str, Any]], Line]] = {
     "run": run_of,
     "measurement": measurement_of,
     "undefined": undefined_of,
+    "definition": definition_of,
 }
 """How a line of each kind is read."""
 

@@ -10,8 +10,14 @@ from harness.records.store import CorruptionError, Store
 from harness.records.versions import is_newer, newer_text
 
 RUN, MEASUREMENT = "runs", "measurements"
-UNDEFINED, FAILURE = "undefined", "failures"
-KIND_OF_LINE = {RUN: "run", FAILURE: "run", MEASUREMENT: "measurement", UNDEFINED: "undefined"}
+UNDEFINED, FAILURE, DEFINITION = "undefined", "failures", "definitions"
+KIND_OF_LINE = {
+    RUN: "run",
+    FAILURE: "run",
+    MEASUREMENT: "measurement",
+    UNDEFINED: "undefined",
+    DEFINITION: "definition",
+}
 """The kinds of the store that hold lines."""
 
 

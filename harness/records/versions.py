@@ -11,15 +11,20 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from harness.records.lines import STATUSES, Basis, Measurement, Run, Undefined
+from harness.records.lines import STATUSES, Basis, Definition, Measurement, Run, Undefined
 from harness.specs.augmentation import Augmentation
 from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.specs.plugin_rules import is_recorded
-from harness.specs.protocol import Cost, Estimate
+from harness.specs.protocol import Cost, Estimate, Metric
 from harness.specs.scenario import Recipe, Replicate, Scenario
 from harness.version import CODE
 
-CLASSES: Mapping[str, type[Any]] = {"run": Run, "measurement": Measurement, "undefined": Undefined}
+CLASSES: Mapping[str, type[Any]] = {
+    "run": Run,
+    "measurement": Measurement,
+    "undefined": Undefined,
+    "definition": Definition,
+}
 """The kinds of line."""
 
 PARTS: Mapping[str, type[Any]] = {
@@ -38,7 +43,7 @@ PARTS: Mapping[str, type[Any]] = {
 
 OWN: Mapping[type[Any], frozenset[str]] = {
     cls: frozenset(field.name for field in dataclasses.fields(cls))
-    for cls in (*CLASSES.values(), *PARTS.values(), Basis, Cost, Estimate, Replicate)
+    for cls in (*CLASSES.values(), *PARTS.values(), Basis, Cost, Estimate, Metric, Replicate)
 }
 """The fields that each class has in this version."""
 
@@ -53,6 +58,9 @@ def is_newer(fields: Any) -> bool:
     if cls is Measurement:
         estimates = fields.get("estimates")
         return _is_map(estimates) and any(_has_more(e, Estimate) for e in estimates.values())
+    if cls is Definition:
+        metrics = fields.get("metrics")
+        return isinstance(metrics, list) and any(_has_more(each, Metric) for each in metrics)
     return cls is Run and _is_newer_run(fields)
 
 

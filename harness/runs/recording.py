@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.records.lines import CHANGED, DIVERGED, FAILED, FINISHED, Basis, Run
+from harness.records.lines import (
+    CHANGED,
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    Basis,
+    Definition,
+    Run,
+    identity,
+)
 from harness.records.parsing import fields_of
 from harness.records.store import CorruptionError, Store
-from harness.records.stored import FAILURE, MEASUREMENT, RUN
+from harness.records.stored import DEFINITION, FAILURE, MEASUREMENT, RUN
 from harness.runs.environment import now
 from harness.runs.lineage import broken
 from harness.runs.lineage import facts as facts_of
 from harness.runs.plan import Row, Step, run_id_of
 from harness.specs.forgetting import BUILT_IN
 from harness.specs.plugin_rules import RecordedRule
-from harness.specs.protocol import Cost
+from harness.specs.protocol import Cost, Protocol
 from harness.specs.scenario import REFERENCES, Scenario
 from harness.version import CODE
 
@@ -67,6 +76,24 @@ def record_failure(step: Step, reason: str, store: Store) -> None:
         reason=" ".join(reason.split()),
     )
     store.write(FAILURE, key, {"line": fields_of(line)}, None)
+
+
+def record_definitions(protocols: Iterable[Protocol], store: Store) -> None:
+    """Keeps what the metrics of these protocols mean, so that a page can tell without them."""
+    for protocol in protocols:
+        line = Definition(protocol.name, protocol.version, protocol.metrics)
+        key = identity([line.protocol, line.version])
+        facts = {"line": fields_of(line)}
+        with store.lock(DEFINITION, key) as mine:
+            if mine and not _holds(store, key, facts):
+                store.write(DEFINITION, key, facts, None)
+
+
+def _holds(store: Store, key: str, facts: Mapping[str, Any]) -> bool:
+    try:
+        return store.read(DEFINITION, key).facts == facts
+    except CorruptionError:
+        return False
 
 
 def require_one_lineage(step: Step, store: Store) -> None:

@@ -103,10 +103,19 @@ class Metric:
     unit: str = "%"
     goal: Literal["high", "low", "match"] = "match"
     """``match``: the nearer to the retrained models' value, the better."""
+    meaning: str = ""
+    """One sentence for a page's reader: what is measured on what."""
 
     def __post_init__(self) -> None:
         goal = OneOf(("high", "low", "match"))
-        settle(self, "Metric", name=Text(), unit=Text(empty=True), goal=goal)
+        settle(
+            self,
+            "Metric",
+            name=Text(),
+            unit=Text(empty=True),
+            goal=goal,
+            meaning=Text(empty=True),
+        )
 
 
 @dataclass(frozen=True)

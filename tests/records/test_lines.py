@@ -13,6 +13,7 @@ from harness import (
     Cost,
     Estimate,
     GivenRows,
+    Metric,
     RandomFraction,
     Recipe,
     Replicate,
@@ -20,7 +21,7 @@ from harness import (
     UserError,
     WholeClass,
 )
-from harness.records.lines import Basis, Measurement, Run, canonical, identity, merge
+from harness.records.lines import Basis, Definition, Measurement, Run, canonical, identity, merge
 from harness.records.parsing import read_lines, scenario_of, write_line
 from harness.runs.plan import Row, run_id_of
 from harness.specs.scenario import REFERENCES
@@ -257,3 +258,57 @@ def test_a_failure_never_stands_beside_another_status_of_its_run(status, digest)
 
     assert merge([failed], [made]) == merge([made], [failed]) == [made]
     assert merge([failed], []) == [failed]
+
+
+DEFINITION = Definition(
+    "p", 1, (Metric("auc", meaning="What it says."), Metric("loss", unit="nats", goal="low"))
+)
+
+
+def test_the_meaning_of_a_protocols_metrics_is_read_as_it_was_written():
+    text = write_line(DEFINITION)
+
+    assert read_lines(text, "here") == ([DEFINITION], [])
+    assert json.loads(text)["metrics"][0] == {
+        "name": "auc",
+        "unit": "%",
+        "goal": "match",
+        "meaning": "What it says.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("metrics",), "auc"),
+        (("metrics",), [{"name": 3}]),
+        (("version",), "one"),
+        (("protocol",), "../p"),
+    ],
+)
+def test_a_definition_with_a_wrong_value_is_told_with_its_place(path, value):
+    with pytest.raises(UserError, match=r"^there, line 1: not a record \(.+\); restore[^\n]+$"):
+        read_lines(broken(DEFINITION, *path, value=value), "there")
+
+
+def test_of_two_definitions_of_one_version_the_later_stands():
+    older = dataclasses.replace(DEFINITION, metrics=(Metric("auc"),))
+
+    assert merge([older], [DEFINITION]) == [DEFINITION]
+
+
+def test_run_and_measure_record_what_every_metric_means_once_a_protocol(unlearn, work):
+    unlearn("run", "finetune", "--scenario", "tiny", "--replicates", "1")
+    unlearn("run", "finetune", "--scenario", "tiny", "--replicates", "1")
+    unlearn("leaderboard")
+    text = (work / "leaderboards/records/tiny.jsonl").read_text()
+    lines = [x for x in read_lines(text, "").lines if isinstance(x, Definition)]
+
+    assert [(x.protocol, x.version) for x in lines] == [
+        ("accuracy", 1),
+        ("confidence-mia", 1),
+        ("entropy-mia", 1),
+        ("loss-mia", 1),
+    ]
+    assert all(metric.meaning.endswith(".") for line in lines for metric in line.metrics)
+    assert unlearn("leaderboard", "--check", "--store", "none")[0] == 0
