@@ -1,4 +1,4 @@
-"""AMUN: fine-tune on each forget sample's nearest adversarial example with its wrong label.
+"""AMUN: fine-tunes on each forget image's nearest adversarial example, with its wrong label.
 
 Ebrahimpour-Boroojeny, Sundaram, Chandrasekaran, ICML 2025, https://arxiv.org/abs/2503.00917
 """
@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from amun_plugin.adversarial import Closest, Pgd, attack
+from amun_plugin import Closest, Pgd, attack
 from harness import (
     Data,
     FineTuning,
@@ -35,14 +35,17 @@ SEARCH: Mapping[str, Span] = {
     "lr_without_retain": Span(1e-4, 0.1, log=True),
     "closest_steps": Span(4, 10),
 }
-"""What fits a budget of a fifth of retraining; the published search alone is beyond it."""
+"""What fits a budget of a fifth of retraining; the published attack alone exceeds it."""
 
 Mixture = Literal["R+F+A", "R+A", "F+A", "A"]
 
 
 @dataclass(frozen=True)
 class AmunConfig(FineTuning):
-    """Settings of the search and the fine-tuning; learning rates are those of small tasks."""
+    """Settings of the attack and the fine-tuning; the learning rates suit small tasks.
+
+    Raises TypeError or ValueError for a setting out of range.
+    """
 
     epochs: int = 4
     lr: float = 0.045
@@ -50,18 +53,19 @@ class AmunConfig(FineTuning):
     """Many small steps do what few large ones cannot."""
     lr_without_retain: float = 0.003
     mixture: Mixture = "R+A"
-    """What is learned, once an epoch: the retain set, the forget set, the adversarial examples.
-    The paper's text says R+F+A, and R+A where the forget set is large; its later code says R+A."""
+    """What each epoch learns: the retain set (R), the forget set (F), the adversarial examples (A).
+    The paper's text uses R+F+A, and R+A for a large forget set; its later code uses R+A."""
     mixture_without_retain: Literal["F+A", "A"] = "A"
-    """The same where no retain data is granted: F+A in the paper's text, A for large sets."""
+    """The same where no retain data is granted: F+A in the paper's text, A for a large forget
+    set."""
     attack: Literal["pgd", "pgd-origin", "closest"] = "closest"
-    """The search: the released code's trajectory; the paper's restarts from the clean image; or the
-    nearest example that ``closest_steps`` gradients find, which unlearns as well at a fraction of
-    their cost (measured: ``amun_plugin/README.md``)."""
+    """How examples are found: along the released code's trajectory; with the paper's restarts from
+    the clean image; or the nearest ones that ``closest_steps`` gradients find, which unlearn as
+    well at a fraction of the cost (measured: ``amun_plugin/README.md``)."""
     eps_init: float = 0.04
-    """The first radius of both kinds of pgd."""
+    """Radius of the first ball, for both kinds of pgd."""
     steps: int = 50
-    """Their steps a radius."""
+    """Their steps in each ball, at most."""
     closest_steps: int = 10
 
     def __post_init__(self) -> None:
@@ -69,8 +73,8 @@ class AmunConfig(FineTuning):
         Closest(steps=self.closest_steps)
         require_no_negative(self)
 
-    def search(self) -> Pgd | Closest:
-        """The settings of the search that ``attack`` names."""
+    def attack_settings(self) -> Pgd | Closest:
+        """The settings of the attack that ``attack`` names."""
         if self.attack == "closest":
             return Closest(steps=self.closest_steps)
         restart: Literal["warm", "origin"] = "warm" if self.attack == "pgd" else "origin"
@@ -80,8 +84,8 @@ class AmunConfig(FineTuning):
 def amun(task: Task, config: AmunConfig) -> nn.Module:
     """The original model, fine-tuned on the mixture by plain mean cross-entropy.
 
-    The examples keep the labels that the original gives them; they are never augmented, and never
-    rounded to 8 bits. Deviation: a one-cycle learning rate over 4 epochs in place of the authors'
+    The examples keep the labels that the original gives them; they are neither augmented nor
+    rounded to 8 bits. Deviation: a one-cycle learning rate over 4 epochs instead of the authors'
     10 epochs with StepLR.
     """
     epochs, lr = config.course(task)
@@ -89,19 +93,19 @@ def amun(task: Task, config: AmunConfig) -> nn.Module:
 
 
 def mixture(task: Task, config: AmunConfig) -> Data:
-    """The parts that the config names, one after the other."""
+    """The data sets that the config's mixture names, joined."""
     names = config.mixture if len(task.retain) else config.mixture_without_retain
     parts = {"R": task.retain, "F": task.forget, "A": examples(task, config)}
     return join(*(parts[name] for name in names.split("+")))
 
 
 def examples(task: Task, config: AmunConfig) -> Data:
-    """The adversarial examples of the forget set, each with its source's row number.
+    """The adversarial examples of the forget set, each with the index of its image.
 
-    Samples for which there is none have no row; none at all is an AttackIncomplete.
+    Images without an example are left out. Raises AttackIncomplete if there is no example at all.
     """
     images = as_float(task.forget.images)
-    found = attack(task.model, images, task.forget.labels, config.search())
+    found = attack(task.model, images, task.forget.labels, config.attack_settings())
     if not found.ok.any():
         found.require_all()
     nearest, labels = found.pairs()
@@ -110,7 +114,7 @@ def examples(task: Task, config: AmunConfig) -> Data:
 
 @hookimpl
 def unlearning_methods() -> list[Method]:
-    """AMUN with the search of least cost, and with that of the authors' code."""
+    """AMUN with the cheapest attack, and with that of the authors' code."""
     pgd = AmunConfig(attack="pgd", lr=0.06)
     return [
         Method("amun", amun, AmunConfig(), needs_retain=False, paper=PAPER, search=SEARCH),

@@ -1,4 +1,4 @@
-"""AMUN's variants: examples alone, with a mask, with an L1 penalty, of another model, kept fresh.
+"""AMUN's variants: examples alone, a mask, an L1 penalty, another model's examples, fresh ones.
 
 Ebrahimpour-Boroojeny, Sundaram, Chandrasekaran, ICML 2025, https://arxiv.org/abs/2503.00917
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amun_plugin.adversarial import attack
+from amun_plugin import attack
 from amun_plugin.method import PAPER, SEARCH, AmunConfig, mixture
 from baselines.parts.penalty import penalised
 from baselines.parts.saliency import restoring, saliency_mask
@@ -19,18 +19,18 @@ from harness import Batch, Method, Span, Task, as_float, fine_tune, hookimpl, jo
 
 
 def _refuse_changed(config: AmunConfig, *names: str) -> None:
-    """Raises ValueError for a setting that the variant has no use for and that was changed."""
+    """Raises ValueError for a changed setting that has no effect on the variant."""
     for name in names:
         found, own = getattr(config, name), getattr(type(config), name)
         if found != own:
             raise ValueError(
-                f"{name} has no effect on this variant; got {found!r}; leave it {own!r}"
+                f"{name} has no effect on this variant; got {found!r}; leave it at {own!r}"
             )
 
 
 @dataclass(frozen=True)
 class AmunAdversarialConfig(AmunConfig):
-    """AMUN's settings; the adversarial examples are all that is learned, whatever is granted."""
+    """AMUN's settings; only the adversarial examples are learned, whatever data is granted."""
 
     lr: float = 0.01
 
@@ -44,8 +44,8 @@ class AmunAdversarialConfig(AmunConfig):
 def amun_adversarial(task: Task, config: AmunAdversarialConfig) -> nn.Module:
     """The original, fine-tuned on the adversarial examples alone.
 
-    The authors' code calls *advonly* what is R+A where retain data is granted; that is the mixture
-    of ``amun`` itself.
+    What the authors' code calls *advonly* is R+A where retain data is granted: the mixture of
+    ``amun`` itself.
     """
     alone = replace(task, retain=task.retain.select(torch.arange(0)))
     return fine_tune(task, mixture(alone, config), epochs=config.epochs, lr=config.lr)
@@ -53,10 +53,10 @@ def amun_adversarial(task: Task, config: AmunAdversarialConfig) -> nn.Module:
 
 @dataclass(frozen=True)
 class AmunSalunConfig(AmunConfig):
-    """AMUN's settings, and the mask's."""
+    """AMUN's settings and the mask's."""
 
     ratio: float = 0.5
-    """Share of the weights that may move."""
+    """Share of the weights that may change."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,9 +65,10 @@ class AmunSalunConfig(AmunConfig):
 
 
 def amun_salun(task: Task, config: AmunSalunConfig) -> nn.Module:
-    """AMUN on those weights alone that matter most to the forget set's loss.
+    """AMUN on only those weights that matter most to the forget set's loss.
 
-    The authors' code masks gradients, so that weight decay still moves the rest; here nothing does.
+    The authors' code masks gradients, so weight decay still changes the other weights; here they
+    stay as they are.
     """
     mask = saliency_mask(task.model, task.forget, config.ratio, batch=task.scenario.recipe.batch)
     epochs, lr = config.course(task)
@@ -82,7 +83,7 @@ def amun_salun(task: Task, config: AmunSalunConfig) -> nn.Module:
 
 @dataclass(frozen=True)
 class AmunL1Config(AmunConfig):
-    """AMUN's settings, and the penalty's."""
+    """AMUN's settings and the penalty's."""
 
     gamma: float = 5e-4
     """The penalty's weight at the start."""
@@ -102,10 +103,10 @@ def amun_l1(task: Task, config: AmunL1Config) -> nn.Module:
 
 @dataclass(frozen=True)
 class AmunTransferredConfig(AmunConfig):
-    """AMUN's settings, and the other model's."""
+    """AMUN's settings and the other model's."""
 
     share: float = 0.1
-    """Of the recipe's epochs, for which the other model is trained; at least one."""
+    """Share of the recipe's epochs for which the other model is trained; at least one epoch."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -114,10 +115,10 @@ class AmunTransferredConfig(AmunConfig):
 
 
 def amun_transferred(task: Task, config: AmunTransferredConfig) -> nn.Module:
-    """AMUN on examples and labels of another model, trained anew on all that is granted.
+    """AMUN on the examples and labels of another model, trained from scratch on all granted data.
 
-    Deviation: the authors take another original model, trained in full; here it is trained for a
-    share of the recipe's epochs, and its cost counts.
+    Deviation: the authors use another fully trained original model. Here it is trained for a share
+    of the recipe's epochs, and its cost counts.
     """
     recipe = task.scenario.recipe
     other = fine_tune(
@@ -138,10 +139,10 @@ def amun_transferred(task: Task, config: AmunTransferredConfig) -> nn.Module:
 
 @dataclass(frozen=True)
 class AmunAdaptiveConfig(AmunConfig):
-    """AMUN's settings; R+A is learned, or A where no retain data is granted."""
+    """AMUN's settings; the mixture is R+A, or A where no retain data is granted."""
 
     epochs_without_retain: int = 8
-    """Each has a search of its own."""
+    """Each epoch has an attack of its own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,10 +150,10 @@ class AmunAdaptiveConfig(AmunConfig):
 
 
 def amun_adaptive(task: Task, config: AmunAdaptiveConfig) -> nn.Module:
-    """AMUN on R+A, or A alone, whose examples are searched anew on the model at hand each epoch.
+    """AMUN on R+A, or A alone, with new examples every epoch, found on the current model.
 
-    The authors' code searches once a request, on the model that earlier requests left, and from its
-    second epoch on takes the first model's examples by mistake.
+    The authors' code attacks once per request, the model that earlier requests left, and from its
+    second epoch on uses the first model's examples by mistake.
     """
     clean = replace(
         task.forget,
@@ -170,23 +171,24 @@ def amun_adaptive(task: Task, config: AmunAdaptiveConfig) -> nn.Module:
 
 
 class Refreshed:
-    """The cross-entropy in which each forget image stands for its example of this epoch.
+    """The cross-entropy, with each forget image replaced by its example of the current epoch.
 
-    An image for which there is none in an epoch has no part in its loss.
+    An image without an example in an epoch is left out of that epoch's loss.
     """
 
     def __init__(self, task: Task, config: AmunConfig) -> None:
-        self._forget, self._config = task.forget, config
+        self._forget = task.forget
+        self._config = config
         index = torch.cat([task.retain.index, task.forget.index])
         self._place = torch.full((int(index.max()) + 1,), -1, device=index.device)
         self._place[task.forget.index] = torch.arange(len(task.forget), device=index.device)
         self._epoch = -1
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The mean over the batch's rows that have a part in it."""
+        """The mean over the rows of the batch that are not left out."""
         if batch.epoch != self._epoch:
             self._epoch = batch.epoch
-            self._search(model)
+            self._refresh(model)
         place = self._place[batch.index]
         mine = place >= 0
         images = torch.where(mine[:, None, None, None], self._images[place], batch.images)
@@ -195,11 +197,13 @@ class Refreshed:
         losses = F.cross_entropy(model(images), labels, reduction="none")
         return (losses * counts).sum() / counts.sum().clamp(min=1)
 
-    def _search(self, model: nn.Module) -> None:
-        images, labels = as_float(self._forget.images), self._forget.labels
+    def _refresh(self, model: nn.Module) -> None:
+        images = as_float(self._forget.images)
         with torch.autocast(images.device.type, enabled=False):
-            found = attack(model, images, labels, self._config.search())
-        self._images, self._labels, self._ok = found.x, found.label, found.ok
+            found = attack(model, images, self._forget.labels, self._config.attack_settings())
+        self._images = found.x
+        self._labels = found.label
+        self._ok = found.ok
 
 
 @hookimpl

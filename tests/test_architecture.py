@@ -24,6 +24,13 @@ FLOORS = (
 """The rooms of the harness, and the files beside them: imports go to lower floors only."""
 
 INSIDE = {
+    "adversarial": (  # amun_plugin's
+        {"logits", "settings", "slots"},
+        {"result", "twin"},
+        {"closest", "folding", "ledger", "pgd"},
+        {"preparation"},
+        {"attack"},
+    ),
     "backbones": ({"arguments", "stems"}, {"candidates"}, {"build"}),
     "commands": (
         {"machine", "options", "plugins", "progress", "tuning_notes"},
@@ -79,6 +86,7 @@ INSIDE = {
 HARNESS = sorted(path for path in (ROOT / "harness").rglob("*.py") if path.name != "__init__.py")
 OURS = [*HARNESS, *(ROOT / "amun_plugin").rglob("*.py"), *(ROOT / "baselines").rglob("*.py")]
 BASELINES = sorted((ROOT / "baselines").rglob("*.py"))
+ADVERSARIAL = sorted((ROOT / "amun_plugin" / "adversarial").glob("[!_]*.py"))
 ROOMS = sorted(path.parent for path in (ROOT / "harness").glob("*/__init__.py"))
 
 
@@ -120,7 +128,19 @@ def test_imports_of_the_harness_go_down_only_between_rooms_and_inside_them(path)
         assert not name.startswith(("amun_plugin", "baselines"))
 
 
-@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+@pytest.mark.parametrize("path", ADVERSARIAL, ids=module_of)
+def test_imports_of_the_adversarial_folder_go_down_only_and_need_nothing_around_it(path):
+    inside = INSIDE["adversarial"]
+
+    for name in imported(path):
+        assert not name.startswith(("harness", "baselines"))
+        if name.startswith("amun_plugin"):
+            _, room, file = name.split(".")
+            assert room == "adversarial"
+            assert floor_of(file, inside) < floor_of(path.stem, inside), name
+
+
+@pytest.mark.parametrize("room", [*ROOMS, ADVERSARIAL[0].parent], ids=lambda room: room.name)
 def test_every_file_of_a_room_has_a_floor_and_every_floor_its_files(room):
     files = {path.stem for path in room.glob("*.py")} - {"__init__"}
 
@@ -128,7 +148,7 @@ def test_every_file_of_a_room_has_a_floor_and_every_floor_its_files(room):
     assert not [path for path in room.iterdir() if path.is_dir() and path.name != "__pycache__"]
 
 
-@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+@pytest.mark.parametrize("room", [*ROOMS, ADVERSARIAL[0].parent], ids=lambda room: room.name)
 def test_a_room_says_in_one_line_what_it_is_for_and_importing_it_costs_nothing(room):
     text = (room / "__init__.py").read_text()
 

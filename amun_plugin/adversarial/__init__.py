@@ -1,7 +1,1 @@
-"""The nearest adversarial examples of images: all that a user of this package needs."""
-
-from amun_plugin.adversarial.attack import attack
-from amun_plugin.adversarial.result import Adversarial, AttackIncomplete, Status
-from amun_plugin.adversarial.settings import Closest, Engine, Pgd
-
-__all__ = ["Adversarial", "AttackIncomplete", "Closest", "Engine", "Pgd", "Status", "attack"]
+"""Nearest adversarial examples of images; ``amun_plugin`` is the door to them."""

@@ -1,9 +1,9 @@
-"""Folds the BatchNorm of a private model in eval mode into the convolutions before it.
+"""Folds each BatchNorm of a private model in eval mode into the convolution before it.
 
-What can be folded is seen in one run: a pair is where the norm is given the very tensor that the
-convolution gave, and the autograd graph shows no other use of it. The model's own code still runs,
-so that control flow, hooks and counters work as they did. Each norm's stand-in refuses any other
-input, which unfolds the model.
+One run of the model shows what can be folded: a norm that is given the very tensor that a
+convolution returned, where the autograd graph shows no other use of that tensor. The model's own
+code still runs, so control flow, hooks and counters work as before. A folded norm refuses any other
+input, and then the model is unfolded.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class UnfoldableError(RuntimeError):
-    """A folded norm was left out, or was given something else than its convolution's output."""
+    """A folded norm was skipped, or was given something other than its convolution's output."""
 
 
 @dataclass(eq=False)
 class Joint:
-    """A convolution and the norm behind it."""
+    """A convolution and the norm after it."""
 
     convolution: Convolution
     norm: Norm
     pending: Tensor | None = field(default=None, init=False)
-    """The convolution's output, until the norm is given it."""
+    """The convolution's output, until the norm receives it."""
 
     def rest(self, x: Tensor) -> Tensor:
         """What the norm does after its arithmetic: nothing, or timm's dropout and activation."""
@@ -45,9 +45,11 @@ class Joint:
         return output
 
     def fold(self) -> Callable[[], None]:
-        """Puts the norm's arithmetic into the convolution; gives what takes it out again."""
-        layer, norm = self.convolution, self.norm
-        weight, bias = layer.weight, layer.bias
+        """Moves the norm's arithmetic into the convolution; gives a function that undoes it."""
+        layer = self.convolution
+        norm = self.norm
+        weight = layer.weight
+        bias = layer.bias
         assert norm.running_mean is not None
         assert norm.running_var is not None
         layer.weight, layer.bias = fuse_conv_bn_weights(
@@ -79,7 +81,7 @@ class Joint:
 
 
 class Folded(nn.Module):
-    """A private model with its joints folded, until one turns out to be none."""
+    """A private model with its joints folded, until one of them turns out not to hold."""
 
     def __init__(self, model: nn.Module, joints: list[Joint]) -> None:
         super().__init__()
@@ -88,7 +90,7 @@ class Folded(nn.Module):
         self._undo = [joint.fold() for joint in joints]
 
     def forward(self, x: Tensor) -> Any:
-        """What the model gives."""
+        """The model's answer; unfolds the model first if a joint does not hold for this input."""
         try:
             output = self.model(x)
         except UnfoldableError:
@@ -100,14 +102,15 @@ class Folded(nn.Module):
         return output
 
     def unfold(self) -> None:
-        """Makes the model what it was."""
+        """Restores the model."""
         for undo in self._undo:
             undo()
-        self._undo, self.joints = [], []
+        self._undo = []
+        self.joints = []
 
 
 def find_joints(model: nn.Module, run: Callable[[], Tensor]) -> tuple[list[Joint], Tensor]:
-    """The pairs that can be folded, as ``run`` shows them, and the logits that it gives.
+    """The pairs that can be folded, as ``run`` shows them, and the logits that it returns.
 
     ``run`` calls the model once, in eval mode, on an input that requires a gradient.
     """
@@ -126,13 +129,15 @@ class _Sighting:
     module: Any
     tensor: Tensor | None
     node: Any
-    """The tensor's gradient node at that time; work in place changes it."""
+    """The tensor's gradient node at that moment; an operation in place would change it."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Sightings:
     given: list[_Sighting]
+    """Outputs of convolutions."""
     taken: list[_Sighting]
+    """Inputs of norms."""
 
     def watch(self, model: nn.Module) -> Iterator[Any]:
         for module in model.modules():
@@ -151,7 +156,7 @@ class _Sightings:
         self.taken.append(_Sighting(module, tensor, getattr(tensor, "grad_fn", None)))
 
     def joints(self, users: Counter[Any]) -> list[Joint]:
-        """Where each module of a pair is called once, and the norm alone uses the output."""
+        """The pairs in which each module is called once and only the norm uses the output."""
         calls = Counter(seen.module for seen in (*self.given, *self.taken))
         takers = {seen.node: seen for seen in self.taken if seen.node is not None}
         return [
@@ -172,21 +177,21 @@ def _is_foldable_norm(module: nn.Module) -> bool:
 
 
 def _users(output: Tensor) -> Counter[Any]:
-    """How many nodes of the graph above ``output`` use what each node gives."""
+    """For each node of the graph of ``output``: how many others use its result."""
     users: Counter[Any] = Counter()
     todo = [output.grad_fn] if output.grad_fn is not None else []
     seen: set[Any] = {*todo}
     while todo:
-        for source, _ in todo.pop().next_functions:
-            if source is None:
+        for node, _ in todo.pop().next_functions:
+            if node is None:
                 continue
-            users[source] += 1
-            if source not in seen:
-                seen.add(source)
-                todo.append(source)
+            users[node] += 1
+            if node not in seen:
+                seen.add(node)
+                todo.append(node)
     return users
 
 
 def reaches(output: Tensor, x: Tensor) -> bool:
-    """Whether a gradient of ``output`` flows to ``x``, a leaf."""
+    """Whether the gradient of ``output`` flows to ``x``, a leaf of its graph."""
     return any(getattr(node, "variable", None) is x for node in _users(output))

@@ -1,12 +1,14 @@
-"""What an attack gives back: one row a sample, and what became of it."""
+"""What goes into an attack, what it finds, and what comes out: one row for each sample."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Self
 
 from torch import Tensor
+
+from amun_plugin.adversarial.logits import Bounds
 
 
 class Status(IntEnum):
@@ -16,9 +18,9 @@ class Status(IntEnum):
     ALREADY_WRONG = 1
     """The model errs on the clean image, which is then its own example."""
     NOT_FOUND = 2
-    """The search came to its end, and the model never erred on the way."""
+    """The attack ended without the model ever erring."""
     NO_GRADIENT = 3
-    """The loss is flat where the search stands, so there is no way to go."""
+    """The loss is flat at the point reached, so no direction leads on."""
     NON_FINITE = 4
     """The model gave logits or gradients that are not finite."""
 
@@ -29,24 +31,27 @@ class AttackIncomplete(RuntimeError):  # noqa: N818 - the name is the attack stu
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Adversarial:
-    """n samples of shape s; all tensors lie where the images lay, and none has a graph."""
+    """The result for n samples of shape s.
+
+    All tensors are on the images' device, and none carries a graph.
+    """
 
     x: Tensor
     """``(n, *s)`` float32 within the bounds; the clean image where nothing was found."""
     label: Tensor
-    """``(n,)`` int64: what the model says of ``x``, in eval mode."""
+    """``(n,)`` int64: the model's prediction for ``x``, in eval mode."""
     clean_label: Tensor
-    """``(n,)`` int64: what it says of the clean images."""
+    """``(n,)`` int64: its prediction for the clean image."""
     distance: Tensor
     """``(n,)`` float32: L2 from the clean image; 0 where the model errs on it."""
     radius: Tensor
-    """``(n,)`` float32: of the ball in which the example was found; nan where there is none."""
+    """``(n,)`` float32: of the ball that holds the example; nan where there is no ball."""
     status: Tensor
-    """``(n,)`` uint8, a ``Status``."""
+    """``(n,)`` uint8: a ``Status``."""
     gradients: Tensor
     """``(n,)`` int32: gradients spent."""
     forwards: Tensor
-    """``(n,)`` int32: forwards spent, those of the gradients and of the checks included."""
+    """``(n,)`` int32: forwards spent, including those of the gradients and of the checks."""
 
     @property
     def ok(self) -> Tensor:
@@ -54,16 +59,52 @@ class Adversarial:
         return (self.status == Status.FOUND) | (self.status == Status.ALREADY_WRONG)
 
     def pairs(self) -> tuple[Tensor, Tensor]:
-        """Images and the wrong labels that the model gives them, of the rows that have any."""
+        """The examples that exist, and the wrong labels that the model gives them."""
         return self.x[self.ok], self.label[self.ok]
 
     def require_all(self) -> Self:
-        """The same; raises AttackIncomplete where a row has no example."""
+        """Returns itself; raises AttackIncomplete if any row has no example."""
         bad = (~self.ok).nonzero().flatten().tolist()
         if bad:
             counts = {s.name: int((self.status == s).sum()) for s in Status}
             raise AttackIncomplete(
                 f"{len(bad)} of {len(self.status)} samples have no adversarial example "
-                f"({counts}); the first: {bad[:5]}"
+                f"({counts}); the first rows: {bad[:5]}"
             )
         return self
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The n samples of shape s that are attacked."""
+
+    clean: Tensor
+    """``(n, *s)`` float32 within the bounds."""
+    labels: Tensor
+    """``(n,)`` int64: the classes that the model shall no longer predict."""
+    bounds: Bounds
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, rows: Tensor) -> Samples:
+        """These samples alone."""
+        return replace(self, clean=self.clean[rows], labels=self.labels[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What an attack found for m samples, before the caller's model has judged it."""
+
+    rows: Tensor
+    """``(m,)`` int64: which samples."""
+    x: Tensor
+    """``(m, *s)``: the examples; arbitrary where none was found."""
+    radius: Tensor
+    """``(m,)``: of the balls that hold the examples; nan where there are no balls."""
+    status: Tensor
+    """``(m,)`` uint8: a ``Status``."""
+    gradients: Tensor
+    """``(m,)`` int32: spent."""
+    forwards: Tensor
+    """``(m,)`` int32: spent, including those of the gradients."""

@@ -1,4 +1,4 @@
-"""What can be set: the two searches and the engine that runs them, as frozen values."""
+"""The settings: two attacks, and the engine that runs them, as frozen values."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ import torch
 class Pgd:
     """Projected gradient ascent in an L2 ball that grows until the model errs.
 
-    Algorithm 1 of https://arxiv.org/abs/2503.00917. The defaults are the trajectory of the authors'
-    code; ``restart="origin", stop="last"`` is the algorithm as printed.
+    Algorithm 1 of https://arxiv.org/abs/2503.00917. The defaults follow the authors' code;
+    ``restart="origin", stop="last"`` is the algorithm as printed.
+
+    Raises TypeError or ValueError for a setting out of range.
     """
 
     eps_init: float = 0.04
-    """The first radius, in the images' units."""
+    """Radius of the first ball, in the images' units."""
     steps: int = 50
-    """Steps a radius."""
+    """Steps in each ball, at most."""
     step: float = 0.1
     """Length of a step, as a share of the radius."""
     growth: float = 2.0
-    """A radius over the one before."""
+    """Ratio of each radius to the one before."""
     restart: Literal["warm", "origin"] = "warm"
-    """Where a radius begins: at the last point of the radius before, or at the clean image."""
-    search: Literal["bracket", "ascending"] = "bracket"
-    """How the radius is found with ``restart="origin"``: from a guess by one gradient, up or down
-    until a radius succeeds and the one below fails; or from the first radius upwards."""
+    """Where a ball starts: at the last point of the ball before, or at the clean image."""
+    order: Literal["bracket", "ascending"] = "bracket"
+    """In which order balls are tried with ``restart="origin"``: from a guess by one gradient, up or
+    down until a ball holds an example and the one below does not; or from the first one upwards.
+    The answer is the same. With ``restart="warm"`` the order is always ascending."""
     stop: Literal["first", "last"] = "first"
-    """Whether a radius ends at its first wrong point, or only its last point is looked at."""
+    """Whether a ball ends at its first wrong point, or only its last point counts."""
 
     def __post_init__(self) -> None:
         for name in ("eps_init", "step"):
@@ -40,7 +43,7 @@ class Pgd:
         _check_number(self, "growth", above=1)
         _check_count(self, "steps", least=1)
         _check_choice(self, "restart", ("warm", "origin"))
-        _check_choice(self, "search", ("bracket", "ascending"))
+        _check_choice(self, "order", ("bracket", "ascending"))
         _check_choice(self, "stop", ("first", "last"))
 
 
@@ -48,16 +51,21 @@ class Pgd:
 class Closest:
     """The nearest example that a fixed number of gradients finds.
 
-    DDN (https://arxiv.org/abs/1811.09600) with a first radius from each sample's own margin and
-    gradient, steps relative to the radius, and a search of the boundary along the last segment.
+    DDN (https://arxiv.org/abs/1811.09600), changed: the first radius comes from each sample's own
+    margin and gradient, steps are relative to the radius, and in the end the boundary is located on
+    the segment to the nearest wrong point.
+
+    Raises TypeError or ValueError for a setting out of range.
     """
 
     steps: int = 10
-    """Gradients a sample."""
+    """Gradients per sample."""
     refine: int = 6
-    """Forwards spent to find the boundary between the clean image and the nearest wrong point."""
+    """Forwards spent on locating the boundary between the clean image and the nearest wrong
+    point."""
     overshoot: float = 0.02
-    """How far beyond the boundary to go, as a share of the distance; nearest is brittle."""
+    """How far to go beyond the boundary, as a share of the distance: right on it, an example flips
+    back when it is evaluated in another precision."""
 
     def __post_init__(self) -> None:
         _check_count(self, "steps", least=1)
@@ -67,16 +75,20 @@ class Closest:
 
 @dataclass(frozen=True)
 class Engine:
-    """How a search is run; none of it changes a result by more than rounding."""
+    """How an attack is run; none of it changes a result by more than rounding.
+
+    Raises TypeError or ValueError for a setting out of range.
+    """
 
     batch: int | Literal["auto"] = "auto"
-    """Rows in one call of the model; auto: as many as fit the memory, and no more than help."""
+    """Rows in one call of the model; "auto": as many as fit in memory, up to where more no longer
+    helps."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """What the search computes in; every example is verified in the model's own type."""
+    """What the attack computes in; every example is verified in the model's own type."""
     fold: bool = True
-    """Whether the search's private copy has its BatchNorm folded into the convolutions."""
+    """Whether BatchNorms of the private copy are folded into its convolutions."""
     device: str | torch.device | None = None
-    """Where the search runs; none: where the model is."""
+    """Where the attack runs; None: where the model is."""
 
     def __post_init__(self) -> None:
         if self.batch != "auto":
@@ -122,4 +134,4 @@ def _check_device(device: str | torch.device) -> None:
     except RuntimeError as error:
         raise ValueError(f"device must name a torch device; got {device!r}") from error
     if known.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device must be one that is there; got {device!r}, and CUDA is not")
+        raise ValueError(f"device must be available; got {device!r}, but there is no CUDA device")

@@ -43,7 +43,7 @@ class Cell:
 
 
 class PrivateCopy(NamedTuple):
-    """What the engine searches with."""
+    """The model that the engine asks."""
 
     model: nn.Module
     """Frozen, in eval mode, folded where it can be."""

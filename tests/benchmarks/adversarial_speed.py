@@ -55,7 +55,7 @@ def ours() -> list[Rival]:
     low = Engine(precision="bf16")
     rows = {
         PGD: _own(Pgd()),
-        ASCENDING: _own(Pgd(restart="origin", search="ascending")),
+        ASCENDING: _own(Pgd(restart="origin", order="ascending")),
         BRACKET: _own(Pgd(restart="origin")),
         **{CLOSEST.format(steps): _own(Closest(steps)) for steps in (6, 10, 20)},
         AT_BOUNDARY: _own(Closest(20, overshoot=0)),

@@ -13,7 +13,7 @@ from adversarial_scaling import Cell
 
 BATCHED = published(128).name
 PGD, BRACKET = "`Pgd()`", '`Pgd(restart="origin")`'
-ASCENDING = '`Pgd(restart="origin", search="ascending")`'
+ASCENDING = '`Pgd(restart="origin", order="ascending")`'
 CLOSEST, AT_BOUNDARY = "`Closest({})`", "`Closest(20, overshoot=0)`"
 BF16 = ", bf16"
 DDN = "adv-lib DDN 100"
