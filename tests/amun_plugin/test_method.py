@@ -1,4 +1,4 @@
-"""AMUN: what it learns from, with and without the retain set, by each of its searches."""
+"""AMUN: what it learns from, with and without the retain set, by each of its attacks."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from amun_plugin import AttackIncomplete, Closest, Pgd
 from amun_plugin.method import AmunConfig, amun, examples, mixture, unlearning_methods
 from harness import Data, Recipe, predict, train
 
-SEARCHES = ("pgd", "pgd-origin", "closest")
+ATTACKS = ("pgd", "pgd-origin", "closest")
 CLASSES = 3
 
 
@@ -46,9 +46,9 @@ def task(task, trained):
     )
 
 
-@pytest.mark.parametrize("search", SEARCHES)
-def test_an_example_is_near_its_image_and_has_the_wrong_label_the_model_gives_it(task, search):
-    found = examples(task, AmunConfig(attack=search))
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_example_is_near_its_image_and_has_the_wrong_label_the_model_gives_it(task, attack):
+    found = examples(task, AmunConfig(attack=attack))
 
     assert torch.equal(predict(task.model, found).argmax(1), found.labels)
     assert (found.labels != task.forget.labels).all()
@@ -56,9 +56,9 @@ def test_an_example_is_near_its_image_and_has_the_wrong_label_the_model_gives_it
     assert 0 < away.flatten(1).norm(dim=1).max() < 3
 
 
-@pytest.mark.parametrize("search", SEARCHES)
-def test_examples_are_exact_floats_that_are_never_augmented_and_know_their_source(task, search):
-    found = examples(task, AmunConfig(attack=search))
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_examples_are_exact_floats_that_are_never_augmented_and_know_their_image(task, attack):
+    found = examples(task, AmunConfig(attack=attack))
 
     assert found.images.dtype == torch.float32
     assert not torch.equal(found.images, (found.images * 255).round() / 255)
@@ -94,10 +94,10 @@ def test_without_any_example_there_is_nothing_to_learn(task):
 def test_a_mixture_holds_each_of_its_parts_once(task, name, rows):
     data = mixture(task, AmunConfig(mixture=name))
 
-    by_source = torch.bincount(data.index, minlength=60)
+    by_image = torch.bincount(data.index, minlength=60)
     assert len(data) == rows
-    assert by_source[:20].unique().tolist() == [name.count("F") + name.count("A")]
-    assert by_source[20:].unique().tolist() == [name.count("R")]
+    assert by_image[:20].unique().tolist() == [name.count("F") + name.count("A")]
+    assert by_image[20:].unique().tolist() == [name.count("R")]
 
 
 @pytest.mark.parametrize(("name", "rows"), [("F+A", 40), ("A", 20)])
@@ -109,24 +109,26 @@ def test_without_the_retain_set_the_other_mixture_counts(task, name, rows):
     assert len(data) == rows
 
 
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("name", ["R+F+A", "R+A", "F+A", "A"])
-def test_every_mixture_lowers_the_models_confidence_in_the_forget_sets_labels(task, search, name):
+def test_every_mixture_lowers_the_models_confidence_in_the_forget_sets_labels(task, attack, name):
     def confidence(model):
         logits = predict(model, task.forget)
         return logits.softmax(1).gather(1, task.forget.labels[:, None]).mean().item()
 
     before = confidence(task.model)
 
-    after = confidence(amun(task, AmunConfig(mixture=name, attack=search, epochs=2, lr=0.01)))
+    after = confidence(amun(task, AmunConfig(mixture=name, attack=attack, epochs=2, lr=0.01)))
 
     assert after < before
 
 
-def test_a_search_has_the_settings_of_its_own_kind():
-    assert AmunConfig(attack="pgd", eps_init=0.1).search() == Pgd(eps_init=0.1)
-    assert AmunConfig(attack="pgd-origin", steps=7).search() == Pgd(steps=7, restart="origin")
-    assert AmunConfig(attack="closest", closest_steps=20).search() == Closest(steps=20)
+def test_an_attack_has_the_settings_of_its_own_kind():
+    assert AmunConfig(attack="pgd", eps_init=0.1).attack_settings() == Pgd(eps_init=0.1)
+    assert AmunConfig(attack="pgd-origin", steps=7).attack_settings() == Pgd(
+        steps=7, restart="origin"
+    )
+    assert AmunConfig(attack="closest", closest_steps=20).attack_settings() == Closest(steps=20)
 
 
 @pytest.mark.parametrize(
@@ -139,13 +141,13 @@ def test_a_search_has_the_settings_of_its_own_kind():
         ({"closest_steps": 0}, "steps must be at least 1"),
     ],
 )
-def test_settings_out_of_range_are_refused_whatever_the_search(odd, told):
+def test_settings_out_of_range_are_refused_whatever_the_attack(odd, told):
     with pytest.raises(ValueError, match=told):
         AmunConfig(**odd)
 
 
-def test_the_search_of_the_authors_code_has_a_row_of_its_own():
-    rows = {method.name: method.config.search() for method in unlearning_methods()}
+def test_the_attack_of_the_authors_code_has_a_row_of_its_own():
+    rows = {method.name: method.config.attack_settings() for method in unlearning_methods()}
 
     assert rows == {"amun": Closest(), "amun-pgd": Pgd()}
 

@@ -1,4 +1,4 @@
-"""AMUN's variants do what their names say, and what the released code does by mistake not."""
+"""AMUN's variants do what their names say, without the mistakes of the released code."""
 
 import itertools
 from dataclasses import replace
@@ -92,7 +92,7 @@ def test_transferred_examples_are_those_of_another_model_trained_here(task, monk
     assert int(seen[0][1].num_batches_tracked) == 2 * 6  # 20 % of 10 epochs, 60 images in tens
 
 
-def test_examples_are_searched_anew_on_the_model_of_each_epoch(task, monkeypatch):
+def test_each_epoch_has_new_examples_found_on_its_own_model(task, monkeypatch):
     """The released code goes back to the first model's examples after its first epoch (D1)."""
     found = []
 
@@ -166,7 +166,7 @@ def test_the_loss_takes_the_examples_of_the_epoch_at_hand(task):
     assert value.item() != pytest.approx(stale.item(), rel=1e-3)
 
 
-def test_a_row_without_an_example_has_no_part_in_the_loss(task, monkeypatch):
+def test_a_row_without_an_example_is_left_out_of_the_loss(task, monkeypatch):
     def lame(model, images, *rest):
         found = attack(model, images, *rest)
         return replace(found, status=torch.where(torch.arange(20) == 3, 3, found.status))
@@ -182,11 +182,19 @@ def test_a_row_without_an_example_has_no_part_in_the_loss(task, monkeypatch):
     assert value.item() == pytest.approx(loss(task.model, without).item(), rel=1e-5)
 
 
-def test_a_transferred_one_without_retain_data_learns_of_the_forget_set_alone(task):
+def test_without_retain_data_the_other_model_learns_the_forget_set_alone(task, monkeypatch):
     nothing = replace(task, retain=task.retain.select(torch.arange(0)))
+    seen = []
+
+    def spied(model, *rest):
+        seen.append(model)
+        return attack(model, *rest)
+
+    monkeypatch.setattr("amun_plugin.method.attack", spied)
 
     model = amun_transferred(nothing, AmunTransferredConfig(epochs=1))
 
+    assert int(seen[0][1].num_batches_tracked) == 1 * 2  # 10 % of 10 epochs, 20 images in tens
     assert all(weight.isfinite().all() for weight in model.parameters())
     assert model is task.model
 
