@@ -143,7 +143,7 @@ def progress(what: str) -> None:
 
 def describe(device: torch.device) -> str:
     """The hardware, the versions and the load, in one line."""
-    facts = circumstances(device)
+    facts = circumstances(device, isolated=False)
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
     threads = torch.get_num_threads()
     return (
