@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file  # load_file takes no path but in UTF-8
-from torch import Tensor
 
 from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FACTS, TENSORS, SEAL = "facts.json", "tensors.safetensors", "seal.json"
 
@@ -81,7 +81,7 @@ class Store:
         self._verify(folder, skip=() if tensors else (TENSORS,))
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         path = folder / TENSORS
-        return Entry(facts, load(path.read_bytes()) if tensors and path.exists() else {})
+        return Entry(facts, _loaded(path) if tensors and path.exists() else {})
 
     def fault(self, kind: str, key: str) -> str:
         """What is wrong with a result; empty where nothing is."""
@@ -116,10 +116,7 @@ class Store:
         draft.mkdir(parents=True)
         (draft / FACTS).write_text(text, encoding="utf-8")
         if tensors is not None:
-            own = {
-                name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()
-            }
-            save_file(own, draft / TENSORS)
+            _save(tensors, draft / TENSORS)
         sums = {path.name: _checksum(path) for path in sorted(draft.iterdir())}
         (draft / SEAL).write_text(json.dumps(sums), encoding="utf-8")
         for path in draft.iterdir():
@@ -209,10 +206,25 @@ class Store:
             raise CorruptionError(f"{folder}: {type(error).__name__}: {error}") from None
 
 
+def _loaded(path: Path) -> Mapping[str, Tensor]:
+    from safetensors.torch import load  # noqa: PLC0415 - it brings torch, which pages do without
+
+    return load(path.read_bytes())  # load_file takes no path but in UTF-8
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    save_file(own, path)
+
+
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """20 hexadecimal digits over names, types, shapes and bytes; empty where there are none."""
     if not tensors:
         return ""
+    import torch  # noqa: PLC0415
+
     found = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()

@@ -1,0 +1,35 @@
+"""What steps import late is there before processes are forked for them."""
+
+import subprocess
+import sys
+
+STEPS = """
+import sys
+
+import torch
+
+from harness.plugins.catalog import load_catalog
+from harness.runs.warm import warm
+from harness.specs.protocol import Cost, Evidence, Labels, Outputs
+
+protocols = load_catalog().protocols.values()
+logits = Outputs(*(torch.randn(1500, 3) for _ in range(3)))
+labels = Labels(*(torch.arange(1500) % 3 for _ in range(3)))
+evidence = Evidence(logits, labels, torch.arange(1500), (), Cost({}, 0.0))
+warm()
+before = {*sys.modules}
+model = torch.nn.Linear(2, 2)
+for kind in (torch.optim.SGD, torch.optim.AdamW):
+    optimizer = kind(model.parameters(), lr=0.1)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+values = [each.value for protocol in protocols for each in protocol.measure(evidence).values()]
+assert None not in values, values
+print(*sorted({*sys.modules} - before))
+"""
+
+
+def test_no_step_imports_a_library_of_its_own_after_the_warm_up():
+    done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == []
