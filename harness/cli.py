@@ -1,7 +1,7 @@
-"""The command line ``unlearn``: starts up, calls one verb, says how it ended; decides nothing.
+"""The command ``unlearn``: starts up, calls one verb and reports how it ended.
 
-Nothing but Python's own core is imported before ``main`` runs, so that it hears Ctrl-C from the
-start, and so that ``python -m harness.cli`` can first forget the working directory.
+Only Python's own core is imported before ``main`` runs, so that it handles Ctrl-C from the start,
+and so that ``python -m harness.cli`` can first drop the working directory from ``sys.path``.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-STOPPED = "unlearn: stopped; the same command goes on where this one was"
+STOPPED = "unlearn: stopped; run the same command again to continue"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status: 0; 1 where a run or check failed; 2 for a user's mistake.
+    """The exit status: 0; 1 if a run or check failed; 2 for a user's mistake.
 
-    128 + its number for the signal that stopped the command: 130 for Ctrl-C.
+    A command that a signal stopped returns 128 + its number: 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not status and lost():
                 print(f"unlearn: cannot write to standard output: {lost()}", file=sys.stderr)
                 status = 2
-    except KeyboardInterrupt:  # in the moments before and after the verb
+    except KeyboardInterrupt:  # just before or after the verb
         print(STOPPED, file=sys.stderr)
         return 130
     return status
@@ -40,7 +40,7 @@ def _outcome(words: Sequence[str]) -> int:
     from harness.terminal import at_once, one_line, stoppable  # noqa: PLC0415
 
     try:
-        with at_once(STOPPED):  # a library that is being imported may swallow an exception
+        with at_once(STOPPED):  # a library may swallow an exception while it is imported
             call = _call(words)
         with stoppable():
             return call()
@@ -64,9 +64,9 @@ def _call(words: Sequence[str]) -> Callable[[], int]:
 
 
 def _forget_the_working_directory() -> None:
-    """Removes what ``-m`` put first: a ``random.py`` there would be taken for Python's own.
+    """Removes the entry that ``-m`` puts first; a ``random.py`` there would shadow Python's own.
 
-    The script ``unlearn`` never has it.
+    The script ``unlearn`` never has this entry.
     """
     if not sys.flags.safe_path and sys.path and sys.path[0] in ("", os.getcwd()):  # noqa: PTH109
         del sys.path[0]

@@ -1,4 +1,4 @@
-"""The one error type for what a user can mend, and the nearest right answer to a wrong name."""
+"""The error for a user's mistakes, and the closest match to a wrong name."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake of the user's: the command line prints it in one line and exits with status 2."""
+    """A user's mistake: the command line prints it in one line and exits with status 2."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that does not exist, with the nearest one that does, or the list."""
+    """The error for an unknown name; it suggests the closest known names, or lists them all."""
     names = sorted(known)
     lowered = {known_name.lower(): known_name for known_name in names}
     near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)
@@ -20,5 +20,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     elif len(names) <= 30:
         hint = f"known: {', '.join(names) or 'none'}"
     else:
-        hint = f"{len(names)} are known, none of them near"
+        hint = f"no close match among the {len(names)} known names"
     return UserError(f"unknown {kind} {name!r}; {hint}")

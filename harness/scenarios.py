@@ -18,8 +18,8 @@ DIGITS = Scenario(
     replicates=10,
     tuning=0.5,
 )
-"""One label in five is wrong, so a model must memorise, and there is something to forget; in 24
-epochs it does (99.7 % of the train set, with 20 it is 98.1 %)."""
+"""One label in five is wrong, so a model must memorise, and there is something to forget. In 24
+epochs it memorises 99.7 % of the train set; in 20, 98.1 %."""
 
 SMALL_IMAGES = Recipe(epochs=30, lr=0.1, batch=128, augmentation=Augmentation(crop=True, flip=True))
 
@@ -43,7 +43,7 @@ CIFAR10_5K = Scenario(
     replicates=10,
     tuning=0.5,
 )
-"""Real photographs for a CPU: half a minute a training, and every train image is memorised."""
+"""Real photographs for a CPU: training takes half a minute and memorises every train image."""
 
 FASHION_2K = Scenario(
     name="fashion-2k-random10",
@@ -54,7 +54,7 @@ FASHION_2K = Scenario(
     replicates=10,
     tuning=0.5,
 )
-"""Real images of 28 px for a CPU: every train image is memorised, one in five is hard to guess."""
+"""Real 28-pixel images for a CPU: every train image is memorised, one in five is hard to guess."""
 
 SCENARIOS = (
     DIGITS,
@@ -83,5 +83,5 @@ SUITES = (
 
 @hookimpl
 def unlearning_scenarios() -> list[Scenario | Suite]:
-    """The digits on a CPU, and the sets of the literature."""
+    """Scenarios on a CPU, and those of the literature."""
     return [*SCENARIOS, *SUITES]

@@ -1,4 +1,4 @@
-"""One seed a run, one stream of random numbers a purpose."""
+"""One seed for each run, and from it one stream of random numbers for each purpose."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import torch
 
 
 def derive(seed: int, purpose: str) -> int:
-    """A seed in [0, 2^63) for one purpose; two purposes of one run never share their numbers."""
+    """A seed in [0, 2^63) for one purpose; no two purposes of a run share their numbers."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
-    """A generator on the CPU, whatever the device: a CPU and a GPU then draw the same numbers."""
+    """A generator on the CPU for any device, so that CPU and GPU draw the same numbers."""
     return torch.Generator().manual_seed(derive(seed, purpose))
 
 
 @contextmanager
 def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Seeds the global generators of torch, NumPy and Python for a block, then puts them back.
+    """Seeds the global generators of torch, NumPy and Python for a block, then restores them.
 
-    Weight initialisation and dropout draw from the global generators, and so may a stranger's loop.
+    Weight initialisation and dropout draw from the global generators, and so may a plugin's loop.
     """
     value = derive(seed, purpose)
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    gpus = range(torch.cuda.device_count())  # named, for torch warns where it has to find several
+    gpus = range(torch.cuda.device_count())  # given, since torch warns if it has to find several
     with torch.random.fork_rng(gpus, device_type="cuda"):
         torch.manual_seed(value)
         random.seed(value)

@@ -1,4 +1,4 @@
-"""Standard streams and signals as a command meets them: closed, full, broken off, in any code."""
+"""Keeps a command working whatever its standard streams and signals do; reports to the user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asks the command to end, as Ctrl-C does."""
+    """A signal asked the command to end, as Ctrl-C does."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class _Outlet(io.FileIO):
-    """A standard stream's descriptor; once it cannot be written to, what is written is dropped."""
+    """The descriptor of a standard stream; after the first failed write, output is dropped."""
 
     fault: OSError | None = None
 
@@ -40,11 +40,11 @@ class _Outlet(io.FileIO):
 
 @contextmanager
 def steady() -> Iterator[Callable[[], str]]:
-    """Lets a command print whatever becomes of its output: it goes on, and loses no result.
+    """Lets a command print even if its output cannot be written: it goes on and loses no result.
 
-    Characters that the terminal's code lacks are escaped. Gives a function that says why standard
-    output lacks a part; empty where it lacks none, or where its reader has gone of its own accord,
-    as ``head`` does. Streams that were replaced, as by a test, stay as they are.
+    Characters outside the terminal's encoding are escaped. Yields a function that says why standard
+    output is incomplete. Its answer is empty if nothing is missing, or if the reader closed the
+    pipe, as ``head`` does. Streams that were replaced, for example by a test, stay as they are.
     """
     _open_closed()
     before = sys.stdout, sys.stderr
@@ -69,16 +69,16 @@ def steady() -> Iterator[Callable[[], str]]:
 
 
 def _open_closed() -> None:
-    """Opens what ``<&-`` or ``>&-`` closed, or the next file to be opened would take its place."""
+    """Opens what ``<&-`` or ``>&-`` closed; the next file opened would take its descriptor."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - the lowest free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - the lowest free one
 
 
 def _text(outlet: _Outlet, like: TextIO | None) -> TextIO:
-    unbuffered = getattr(like, "write_through", False)  # as PYTHONUNBUFFERED wants it
+    unbuffered = getattr(like, "write_through", False)  # PYTHONUNBUFFERED is set
     return io.TextIOWrapper(
         io.BufferedWriter(outlet),
         encoding=getattr(like, "encoding", "utf-8"),
@@ -88,9 +88,9 @@ def _text(outlet: _Outlet, like: TextIO | None) -> TextIO:
 
 
 def stoppable() -> AbstractContextManager[None]:
-    """Turns SIGTERM and SIGHUP, where they would kill, into ``Stopped``, so that all is put away.
+    """Turns SIGTERM and SIGHUP, where they would kill, into ``Stopped``, so that clean-up runs.
 
-    A process that is forked meanwhile dies of them as if this were not here.
+    In a process that is forked meanwhile the signals kill as usual.
     """
     process = os.getpid()
 
@@ -104,7 +104,7 @@ def stoppable() -> AbstractContextManager[None]:
 
 
 def at_once(words: str) -> AbstractContextManager[None]:
-    """Lets Ctrl-C, SIGTERM and SIGHUP end the process with these words; nothing is put away."""
+    """Lets Ctrl-C, SIGTERM and SIGHUP print these words and end the process, without clean-up."""
 
     def end(number: int, _: FrameType | None) -> NoReturn:
         with suppress(OSError):
@@ -116,9 +116,9 @@ def at_once(words: str) -> AbstractContextManager[None]:
 
 @contextmanager
 def _heard(handler: Callable[[int, FrameType | None], NoReturn], *numbers: int) -> Iterator[None]:
-    """These signals are the handler's, but for those that the command was started to ignore."""
+    """Handles these signals, except those that the command was started to ignore."""
     usual = signal.SIG_DFL, signal.default_int_handler
-    main = threading.current_thread() is threading.main_thread()  # no other may say so
+    main = threading.current_thread() is threading.main_thread()  # others may set no handler
     before = {n: signal.getsignal(n) for n in numbers if main and signal.getsignal(n) in usual}
     for number in before:
         signal.signal(number, handler)
@@ -130,10 +130,10 @@ def _heard(handler: Callable[[int, FrameType | None], NoReturn], *numbers: int) 
 
 
 def one_line(text: str) -> str:
-    """The text with whatever is not printable escaped, such as a line's end in a file's name."""
+    """The text with unprintable characters escaped, such as a line break in a file name."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def say(text: str) -> None:
-    """Tells the user something on standard error, at once, in the program's name."""
-    print(f"unlearn: {text}", file=sys.stderr, flush=True)  # noqa: T201 - it is its job
+    """Prints a message to standard error at once, after the program's name."""
+    print(f"unlearn: {text}", file=sys.stderr, flush=True)  # noqa: T201 - printing is its job

@@ -1,7 +1,4 @@
-"""The command as a process: whatever its streams, its code and its folder are, it ends as it says.
-
-Every test here starts the command line anew; what needs no process of its own is in test_cli.
-"""
+"""The command as a process: it ends properly whatever its streams, encoding and folder are."""
 
 import io
 import os
@@ -24,7 +21,7 @@ from harness.terminal import one_line
 CLI = [sys.executable, "-m", "harness.cli"]
 RUN = [*CLI, "run", "finetune", "--scenario", "tiny", "--replicates", "1", "--defaults"]
 RUN += ["-p", "tiny_plugin.py", "--device", "cpu", "--workers"]
-STOPPED = "unlearn: stopped; the same command goes on where this one was\n"
+STOPPED = "unlearn: stopped; run the same command again to continue\n"
 BAD = os.fsdecode(b"caf\xe9")
 """A name in Latin 1, as Linux keeps it."""
 

@@ -1,4 +1,4 @@
-"""``unlearn doctor``: what is installed and what stands in the way."""
+"""``unlearn doctor``: reports what is installed, and every fault that it finds."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from harness.runs.environment import PACKAGES
 from harness.specs.catalog import Catalog
 from harness.version import __version__
 
-OURS = ("harness", "amun_plugin", "baselines")
+PACKAGES_OF_OURS = ("harness", "amun_plugin", "baselines")
 BUILTIN = "harness.datasets.builtin"
-"""The entry point by which this distribution is known, whatever its name."""
+"""The entry point that identifies this distribution, whatever its name."""
 LAYOUT = {
     "CIFAR10": "cifar-10-batches-py",
     "CIFAR100": "cifar-100-python",
@@ -32,11 +32,11 @@ LAYOUT = {
     "FashionMNIST": "FashionMNIST/raw",
     "MNIST": "MNIST/raw",
 }
-"""Data set → what torchvision leaves in its folder."""
+"""Data set → the file or folder that torchvision stores it in."""
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Prints the findings; 1 where one of them is a fault."""
+    """Prints the findings; returns 1 if there is a fault."""
     catalog, plugin_faults = _catalog(arguments.plugins)
     faults = [*_clashes(), *plugin_faults]
     data = arguments.data
@@ -49,12 +49,12 @@ def execute(arguments: argparse.Namespace) -> int:
         ("packages", ", ".join(packages)),
         ("device", machine.device(arguments.device)),
         ("GPUs", ", ".join(gpus) or "none"),
-        ("data", f"{', '.join(there) or 'nothing'} in {data}; the digits need no file"),
+        ("data", f"{', '.join(there) or 'nothing'} in {data}; the digits need no files"),
         ("store", f"{len(Store(arguments.store).keys(RUN))} runs in {arguments.store}"),
     ]
     print(tabulate(findings, tablefmt="plain"))
     if arguments.dataset and catalog is not None:
-        faults += _tell_dataset(arguments.dataset, catalog, data)
+        faults += _describe_dataset(arguments.dataset, catalog, data)
     for fault in faults:
         print(f"fault: {fault}")
     if not faults:
@@ -63,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _catalog(plugins: list[str]) -> tuple[Catalog | None, list[str]]:
-    """The catalog, where there can be one, and what is wrong with the plugins."""
+    """The catalog, or None if it cannot be built, and the faults of the plugins."""
     try:
         catalog = load_catalog(plugins)
     except UserError as error:
@@ -73,8 +73,8 @@ def _catalog(plugins: list[str]) -> tuple[Catalog | None, list[str]]:
     return catalog, left_out
 
 
-def _tell_dataset(name: str, catalog: Catalog, data: Path) -> list[str]:
-    """Prints what was found in a data set and how many images each class has; gives the faults."""
+def _describe_dataset(name: str, catalog: Catalog, data: Path) -> list[str]:
+    """Prints what a data set holds and how many images each class has; returns the faults."""
     try:
         train, test = load_dataset(name, catalog.datasets, data, print)
     except UserError as error:
@@ -89,21 +89,17 @@ def _tell_dataset(name: str, catalog: Catalog, data: Path) -> list[str]:
 
 
 def _clashes() -> list[str]:
-    """Other distributions that bring a package of one of our names."""
+    """One fault for each other distribution that has a package with one of our names."""
     points = importlib.metadata.entry_points(group=PROJECT)
-    own = {
-        point.dist.name
-        for point in points
-        if point.dist and point.value == "harness.datasets.builtin"
-    }
+    own = {point.dist.name for point in points if point.dist and point.value == BUILTIN}
     owners = importlib.metadata.packages_distributions()
     found = []
-    for package in OURS:
+    for package in PACKAGES_OF_OURS:
         others = sorted({*owners.get(package, [])} - own)
         if others:
             found.append(
-                f"the package {package!r} is also that of {', '.join(others)}; "
-                f"use an environment of its own"
+                f"the package {package!r} is also installed by {', '.join(others)}; "
+                f"use a separate environment"
             )
     if not own:
         found.append("the plugins of this distribution are not installed; run pip install -e .")

@@ -1,4 +1,4 @@
-"""``unlearn leaderboard``: takes the store's lines into the records and renders every page."""
+"""``unlearn leaderboard``: adds the store's runs to the records and renders every page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.terminal import say
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Writes the files; with ``--check`` 1 where one differs."""
+    """Writes the files; with ``--check`` returns 1 if one is out of date."""
     if arguments.plugins:
         from harness.commands.plugins import catalog  # noqa: PLC0415 - it needs torch
 
@@ -25,12 +25,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if not stored and not [*out.glob("records/*.jsonl")]:
         raise UserError(
             f"nothing to render: no run in --store {arguments.store} and no record in "
-            f"--out {arguments.out}; `unlearn run` makes some"
+            f"--out {arguments.out}; start with `unlearn run`"
         )
     if arguments.check:
         _, changed = _joined(out, stored, arguments.replace)
         for name in changed:
-            print(f"{out / name} differs from the records; `unlearn leaderboard` renders it")
+            print(f"{out / name} differs from the records; `unlearn leaderboard` updates it")
         return 1 if changed else 0
     try:
         with held(out, say):
@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _joined(out: Path, stored: list[Line], replace: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Every file as it should be, and the names of those that are not so."""
+    """Every file as it should be, and the names of those that differ."""
     there = published(out, say)
     lines, left_out = join(there.lines, stored, replace, there.unread)
     for text in left_out:

@@ -1,4 +1,4 @@
-"""``unlearn list``: what the installed plugins offer."""
+"""``unlearn list``: lists what the installed plugins offer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KINDS = ("methods", "backbones", "datasets", "protocols", "scenarios", "suites")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Prints one table a kind."""
+    """Prints a table for each kind."""
     if arguments.kind and arguments.kind not in KINDS:
         raise unknown("kind", arguments.kind, KINDS)
     catalog = plugins.catalog(arguments.plugins)
@@ -25,7 +25,7 @@ def execute(arguments: argparse.Namespace) -> int:
         head, rows = _table(kind, catalog)
         print(f"{kind}\n{tabulate(rows, head, tablefmt='simple')}")
         if kind == "backbones":
-            print("and every model of timm by its name: see timm.list_models()")
+            print("and every timm model by its name; see timm.list_models()")
         print()
     return 0
 

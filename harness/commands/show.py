@@ -1,4 +1,4 @@
-"""``unlearn show``: one run, readable."""
+"""``unlearn show``: shows one run in readable form."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def execute(arguments: argparse.Namespace) -> int:
     ids = sorted({run.run_id for run in found})
     if len(ids) > 1:
         named = ", ".join(ids[:3])
-        raise UserError(f"run {arguments.run_id!r} is not unique: {len(ids)} begin so, as {named}")
+        raise UserError(
+            f"run {arguments.run_id!r} is ambiguous: {len(ids)} ids begin with it, such as {named}"
+        )
     for number, run in enumerate(found):
         if number:
             print()
@@ -41,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _show(run: Run, lines: Iterable[Line]) -> None:
-    """One machine's run of what was asked."""
+    """Prints the run of one machine."""
     measured = [
         line
         for line in lines

@@ -1,4 +1,4 @@
-"""The published SVC attack on confidence: learnt on retain and test set, asked about forget."""
+"""The published SVC attack on confidence: trained on retain and test set, applied to forget."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness.specs.protocol import Estimate, Evidence, Metric, Protocol
 
 
 def measure(evidence: Evidence) -> dict[str, Estimate]:
-    """The share of the forget set that a support-vector classifier takes for non-members, percent.
+    """The share of the forget set that a support-vector classifier calls non-members, in percent.
 
-    It learns from this model's confidence in the recorded label: on the first ``len(test)`` rows of
-    the retain set as members, and on the whole test set as non-members. Nothing in it is random.
+    It learns from this model's confidence in the recorded label. Members are the first
+    ``len(test)`` rows of the retain set; non-members are the whole test set. Nothing is random.
     """
     logits, labels = evidence.target, evidence.labels
     size = len(labels.test)
@@ -34,8 +34,8 @@ def measure(evidence: Evidence) -> dict[str, Estimate]:
     from sklearn.svm import SVC
 
     attack = SVC(C=3, gamma="auto", kernel="rbf").fit(features, classes)
-    taken = attack.predict(forget[:, None])
-    return {"svc": proportion(int(np.count_nonzero(taken == 0)), len(taken))}
+    predicted = attack.predict(forget[:, None])
+    return {"svc": proportion(int(np.count_nonzero(predicted == 0)), len(predicted))}
 
 
 def _confidence(logits: Tensor, labels: Tensor) -> NDArray[np.float64]:
@@ -47,7 +47,7 @@ def _confidence(logits: Tensor, labels: Tensor) -> NDArray[np.float64]:
 
 @hookimpl
 def unlearning_protocols() -> Iterable[Protocol]:
-    """One protocol, ``confidence-mia``, in the form of Unlearn-Sparse and SalUn."""
+    """One protocol, ``confidence-mia``, as in Unlearn-Sparse and SalUn."""
     return [
         Protocol(
             "confidence-mia",

@@ -15,7 +15,7 @@ from harness.specs.protocol import Estimate, Evidence, Metric, Protocol
 def measure(evidence: Evidence) -> dict[str, Estimate]:
     """The attack's AUC, in percent; members are the forget set.
 
-    Non-members are those of ``loss-mia``.
+    Non-members are the same as in ``loss-mia``.
     """
     logits, labels, rows = evidence.target, evidence.labels, evidence.nonmembers
     members = modified_entropy(logits.forget, labels.forget).neg()
@@ -24,15 +24,15 @@ def measure(evidence: Evidence) -> dict[str, Estimate]:
 
 
 def modified_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """``(n,)`` float64, never negative: 0 where a row is sure of its recorded label.
+    """``(n,)`` float64, at least 0; it is 0 if the model is certain of the recorded label.
 
-    ``−(1 − p_y)·log p_y − Σ_{c≠y} p_c·log(1 − p_c)``, each row with its own label alone: the form
-    that many unlearning repositories share takes every label of the batch for every row's.
+    ``−(1 − p_y)·log p_y − Σ_{c≠y} p_c·log(1 − p_c)``, where y is the row's own label. Many
+    unlearning repositories share a version that applies every label of the batch to every row.
     """
     log_p = logits.double().log_softmax(dim=1)
     top = log_p.argmax(dim=1, keepdim=True)
     others = log_p.scatter(1, top, -torch.inf).logsumexp(dim=1, keepdim=True)
-    # 1 - p is exact below a half; the largest class has what all others together leave it
+    # 1 - p is exact for p below a half; for the largest class it is the sum of all others
     log_rest = torch.log1p(-log_p.exp()).scatter(1, top, others)
     own = labels[:, None]
     right = (log_rest.exp() * log_p).gather(1, own)[:, 0]

@@ -1,4 +1,4 @@
-"""Estimates with their intervals, from outcomes and scores of single images: pure functions."""
+"""Pure functions that estimate shares, AUC and TPR, with intervals, from outcomes and scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.specs.protocol import CONFIDENCE, Estimate
 
 Vector = NDArray[np.float64]
 FEWEST_FALSE_POSITIVES = 10
-"""The false positives that a TPR's threshold must allow for, or it hangs on single points."""
+"""The fewest false positives at a TPR's threshold; with fewer, single points decide it."""
 
 
 def proportion(successes: int, n: int) -> Estimate:
@@ -26,8 +26,8 @@ def proportion(successes: int, n: int) -> Estimate:
 def delong(members: ArrayLike, nonmembers: ArrayLike) -> Estimate:
     """The AUC in percent with DeLong's interval, clipped to [0, 100]; higher means member.
 
-    The interval has no width where every member outscores every non-member, and there is none where
-    a side has a single point. Raises ValueError for scores that are not finite.
+    The interval has no width if every member outscores every non-member, and there is none if
+    either side has a single point. Raises ValueError for scores that are not finite.
 
     DeLong et al. 1988, https://doi.org/10.2307/2531595; by midranks, in O(n log n): Sun & Xu 2014,
     https://doi.org/10.1109/LSP.2014.2337313
@@ -50,9 +50,9 @@ def delong(members: ArrayLike, nonmembers: ArrayLike) -> Estimate:
 def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float) -> Estimate:
     """The largest TPR in percent whose FPR is at most ``fpr``, in (0, 1]; n counts the members.
 
-    From the whole ROC, without interpolation. The Clopper-Pearson interval holds for the threshold
-    that was found. No value below 10 / ``fpr`` non-members. Raises ValueError for scores that are
-    not finite.
+    It uses the whole ROC, without interpolation. The Clopper-Pearson interval is conditional on the
+    threshold. There is no value for fewer than 10 / ``fpr`` non-members. Raises ValueError for
+    scores that are not finite.
 
     Clopper & Pearson 1934, https://doi.org/10.1093/biomet/26.4.404
     """
@@ -62,7 +62,7 @@ def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float) -> Estimat
     missing = _missing(positive, negative)
     if missing:
         return Estimate(None, note=missing)
-    allowed = round(fpr * len(negative), 9)  # float64's own noise is below
+    allowed = round(fpr * len(negative), 9)  # rounding errors are smaller
     if allowed < FEWEST_FALSE_POSITIVES:
         return Estimate(None, note=f"not measurable at n = {len(negative)}")
     if allowed >= len(negative):
@@ -85,7 +85,9 @@ def _scores(values: ArrayLike) -> Vector:
         raise ValueError(f"scores must be (n,); got {scores.shape}")
     finite = np.isfinite(scores)
     if not finite.all():
-        raise ValueError(f"scores must be finite; {np.count_nonzero(~finite)} of {len(scores)} not")
+        raise ValueError(
+            f"scores must be finite; {np.count_nonzero(~finite)} of {len(scores)} are not"
+        )
     return scores
 
 
@@ -96,7 +98,7 @@ def _missing(members: Vector, nonmembers: Vector) -> str:
 
 
 def _placements(members: Vector, nonmembers: Vector) -> tuple[Vector, Vector]:
-    """The share of the other side that scores lower: for each member, then for each non-member."""
+    """The share of the other side that scores lower, for each member and for each non-member."""
     from scipy import stats
 
     m, n = len(members), len(nonmembers)

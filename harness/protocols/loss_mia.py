@@ -19,7 +19,7 @@ def measure(evidence: Evidence) -> dict[str, Estimate]:
     """The attack's AUC and TPR, in percent; members are the forget set.
 
     Non-members are the test rows with the forget set's class proportions. An AUC below the
-    retrained models' is over-forgetting, and as telling as one above.
+    retrained models' is over-forgetting, which gives the forget set away as well as one above.
     """
     logits, labels, rows = evidence.target, evidence.labels, evidence.nonmembers
     members = _log_probability(logits.forget, labels.forget).cpu().numpy()
@@ -33,8 +33,8 @@ def measure(evidence: Evidence) -> dict[str, Estimate]:
 def _log_probability(logits: Tensor, labels: Tensor) -> Tensor:
     """``(n,)`` float64: the log-probability of the recorded label.
 
-    From the margin to all other classes together, so that sure rows, whose probability rounds to 1,
-    keep their order.
+    It is computed from the margin over all other classes, so that rows whose probability rounds to
+    1 keep their order.
     """
     at = labels[:, None]
     exact = logits.double()

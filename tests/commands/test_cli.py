@@ -181,7 +181,7 @@ def test_the_doctor_names_a_plugin_that_failed_and_a_clash(tmp_path, monkeypatch
 
     out = capsys.readouterr().out
     assert status == 1
-    assert "'harness' is also that of other-harness" in out
+    assert "'harness' is also installed by other-harness" in out
     assert "other-harness:plugin is left out: its import failed" in out
 
 

@@ -121,7 +121,7 @@ def test_a_method_that_would_end_the_command_fails_like_any_other(faulty, body):
 def test_ctrl_c_in_a_method_is_still_ctrl_c(faulty):
     status, _, err = faulty("raise KeyboardInterrupt", "a-faulty", "--replicates", "1")
 
-    assert (status, err) == (130, "unlearn: stopped; the same command goes on where this one was\n")
+    assert (status, err) == (130, "unlearn: stopped; run the same command again to continue\n")
 
 
 @pytest.mark.parametrize(

@@ -429,7 +429,7 @@ def test_two_processes_share_one_store_and_ctrl_c_loses_nothing(work, capfd):
 
     assert first.wait() == 130
     assert second.wait() == 0
-    assert "the same command goes on" in capfd.readouterr().err
+    assert "run the same command again to continue" in capfd.readouterr().err
     assert main([*words[3:], "--workers", "2"]) == 0
     assert "did 0 models" in capfd.readouterr().out
     store = Store(work / "runs")

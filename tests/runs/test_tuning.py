@@ -412,7 +412,7 @@ def test_ctrl_c_stops_a_tuning_at_once_and_the_same_command_goes_on(work):
     again = subprocess.run([*command, "2"], capture_output=True, text=True, check=False)
 
     assert started.returncode == 130
-    assert err.endswith("unlearn: stopped; the same command goes on where this one was\n")
+    assert err.endswith("unlearn: stopped; run the same command again to continue\n")
     assert again.returncode == 0, again.stderr
     assert "(tuned, 2 trials)" in again.stdout
 
