@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.datasets.folders import load_folder
 from harness.datasets.vetting import described, largest_label, vetted
 from harness.errors import UserError, unknown
 from harness.plugins.hookspecs import hookimpl
@@ -43,6 +42,8 @@ def load_dataset(
     """
     notes: list[str] = []
     if name.startswith(FOLDER):
+        from harness.datasets.folders import load_folder  # noqa: PLC0415 - Pillow comes with it
+
         loaded: Any = load_folder(name.removeprefix(FOLDER), notes.append)
         channels = loaded[0].shape[0]
     elif name in datasets:
