@@ -1,0 +1,40 @@
+"""The doctor reports what is installed, and what is wrong with it."""
+
+from harness.cli import main
+
+
+def test_a_relative_path_may_go_up(tmp_path, monkeypatch, capsys):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    status = main(["doctor", "--store", "../there/../other"])
+
+    assert status == 0
+    assert "0 runs in ../there/../other" in capsys.readouterr().out
+
+
+def test_the_doctor_says_what_is_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    status = main(["doctor"])
+
+    out = capsys.readouterr().out
+    assert status == 0, out
+    assert "torch" in out
+    assert "no fault found" in out
+
+
+def test_the_doctor_names_a_plugin_that_failed_and_a_clash(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    info = tmp_path / "other_harness-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-harness\nVersion: 1.0\n")
+    (info / "top_level.txt").write_text("harness\n")
+    (info / "entry_points.txt").write_text("[unlearning]\nplugin = no_such_module\n")
+
+    status = main(["doctor"])
+
+    out = capsys.readouterr().out
+    assert status == 1
+    assert "'harness' is also installed by other-harness" in out
+    assert "other-harness:plugin is left out: its import failed" in out
