@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from harness.errors import UserError, unknown
-from harness.leaderboard.keys import age, hardware_of, problem_of
-from harness.leaderboard.selection import ReferenceSet, set_of
+from harness.leaderboard.grouping import ReferenceSet, age, hardware_of, problem_of, set_of
 from harness.records.lines import (
     FAILED,
     FINISHED,

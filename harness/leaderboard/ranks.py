@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
-from harness.leaderboard.spread import DECIMALS, SIGNIFICANCE, Vector
+from harness.leaderboard.gaps import DECIMALS
 
+SIGNIFICANCE = 0.05
+"""The level of the tests, for all pairs of rows together."""
 FLOOR = 0.01
 """Percentage points: what a gap counts for at least, since 0 has no logarithm."""
 FEWEST_FOR_SETS = 6
@@ -20,6 +21,7 @@ BLOCK = 65_536
 """Pairs that are compared at once: some megabytes."""
 
 Indices = NDArray[np.intp]
+Floats = NDArray[np.float64]
 Gaps = Mapping[str, Mapping[Any, float]]
 """Row → replicate → gap in percentage points; every row has the same replicates."""
 Pair = tuple[str, str]
@@ -48,8 +50,8 @@ class _Pairs(NamedTuple):
 
     first: Indices
     second: Indices
-    mean: Vector
-    sd: Vector
+    mean: Floats
+    sd: Floats
     """The sample's own; exactly 0 where all differences of the pair are the same."""
     n: int
 
@@ -100,13 +102,15 @@ def smallest_ratio(gaps: Gaps) -> float | None:
     table = _table(gaps)
     if len(table) < 2 or table.shape[1] < FEWEST_FOR_SETS:
         return None
+    from scipy import special  # noqa: PLC0415 - only a page's numbers need scipy
+
     pairs = _pairs(table)
     level = SIGNIFICANCE / len(pairs.sd) / 2
     critical = -float(special.stdtrit(pairs.n - 1, level))
     return math.exp(critical * float(np.median(pairs.sd)) / math.sqrt(pairs.n))
 
 
-def holm(p_values: ArrayLike) -> Vector:
+def holm(p_values: ArrayLike) -> Floats:
     """The p-values (n,) adjusted for their number by Holm's step-down procedure, in [0, 1].
 
     Holm 1979, https://www.jstor.org/stable/4615733
@@ -119,7 +123,7 @@ def holm(p_values: ArrayLike) -> Vector:
     return adjusted
 
 
-def _table(gaps: Gaps) -> Vector:
+def _table(gaps: Gaps) -> Floats:
     """The gaps as (rows, replicates)."""
     replicates: Sequence[Hashable] = list(next(iter(gaps.values()), ()))
     expected = set(replicates)
@@ -139,7 +143,7 @@ def _table(gaps: Gaps) -> Vector:
     return np.array(values, dtype=np.float64).reshape(len(gaps), len(replicates))
 
 
-def _significant(table: Vector) -> tuple[Indices, Indices]:
+def _significant(table: Floats) -> tuple[Indices, Indices]:
     """The significant pairs' better rows, and their worse ones."""
     pairs = _pairs(table)
     found = holm(_p_values(pairs)) <= SIGNIFICANCE
@@ -147,7 +151,7 @@ def _significant(table: Vector) -> tuple[Indices, Indices]:
     return np.where(ahead, first, second), np.where(ahead, second, first)
 
 
-def _pairs(table: Vector) -> _Pairs:
+def _pairs(table: Floats) -> _Pairs:
     logs = np.log(np.maximum(table, FLOOR))
     rows, n = table.shape
     first, second = np.triu_indices(rows, 1)
@@ -162,8 +166,10 @@ def _pairs(table: Vector) -> _Pairs:
     return _Pairs(first, second, mean, sd, n)
 
 
-def _p_values(pairs: _Pairs) -> Vector:
-    """Of equal rows 1, of a constant difference 0."""
+def _p_values(pairs: _Pairs) -> Floats:
+    """1 for equal rows, 0 for a constant difference."""
+    from scipy import special  # noqa: PLC0415 - only a page's numbers need scipy
+
     varies = pairs.sd > 0
     errors = np.where(varies, pairs.sd, 1.0) / math.sqrt(pairs.n)
     tested = 2 * special.stdtr(pairs.n - 1, -np.abs(pairs.mean) / errors)

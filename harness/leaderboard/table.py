@@ -1,80 +1,19 @@
-"""What a scenario's page shows: its table, and the standing of each row in it."""
+"""From lines to the table of a scenario: its rows, and what holds for all of them. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from harness.leaderboard.keys import ReplicateKey
-from harness.leaderboard.ranks import Rank
-from harness.leaderboard.spread import Summary
-from harness.records.lines import Basis, Run
-from harness.specs.scenario import Scenario
-
-BUDGET = 0.2
-"""Of retraining's passes: the most that a run with tuned settings may take, all included."""
-
-SLACK = 1.001
-"""Retraining for a fifth of its epochs is a fifth of its passes, but for rounding."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One row of a table: a method with its settings, at its newest source."""
-
-    label: str
-    method: str
-    config: Mapping[str, Any]
-    rank: Rank | None
-    unranked: str
-    """Why it has no rank; empty where it has one, and for the references."""
-    gap: Summary | None
-    """In percentage points, of a ranked row on the page's own replicates; of the row ``retrain``
-    the noise floor. None where a run did not finish."""
-    survivors: Summary | None
-    """The gap of its finished runs, where others did not finish."""
-    metrics: Mapping[str, Summary]
-    """``protocol.metric`` → over replicates."""
-    differences: Mapping[str, Summary]
-    """The same less the mean of the retrained models of each replicate."""
-    notes: Mapping[str, str]
-    """``protocol.metric`` → why it has no value."""
-    seconds: Summary | None
-    """On the table's hardware."""
-    seconds_share: float | None
-    """Of retraining's, on the same hardware."""
-    passes: Summary | None
-    """None where all runs failed."""
-    passes_share: float | None
-    replicates: int
-    runs: int
-    diverged: int
-    """Of its runs."""
-    changed: int
-    """Of its runs, how many returned another architecture."""
-    failed: int
-    """Of its runs, how many left no model."""
-    elsewhere: str
-    """Its hardware, where it is judged against other retrained models than most rows are."""
-    earlier: str
-    """Where it is of an earlier source than the newest: what there is of the newest."""
-    stored: bool
-    """Whether it uses statistics that were stored when the original was trained."""
-    chosen: str
-    """How its settings were chosen; empty: its defaults."""
-    tuning_share: float | None
-    """Passes of all its trials, as a share of one retraining's; none where it was not tuned."""
-
-    @property
-    def faulty(self) -> bool:
-        """Whether some of its runs did not finish."""
-        return bool(self.diverged or self.changed or self.failed)
-
-    @property
-    def beyond_budget(self) -> bool:
-        """Whether it takes more passes than tuned settings may."""
-        return self.passes_share is not None and self.passes_share > BUDGET * SLACK
+from harness.leaderboard.admission import admit
+from harness.leaderboard.gaps import FEWEST_REPLICATES, Comparison, Estimates, components_of
+from harness.leaderboard.grouping import ReplicateKey, age, commonest_hardware, replicate_of
+from harness.leaderboard.ranks import rank_sets, smallest_ratio
+from harness.leaderboard.rows import Row, Rows, labels
+from harness.leaderboard.selection import Selection, select
+from harness.records.lines import Basis, Line, Measurement, Run, Undefined, identity_of, merge
+from harness.specs.scenario import ORIGINAL, REFERENCES, Scenario
 
 
 @dataclass(frozen=True)
@@ -83,31 +22,110 @@ class Table:
 
     scenario: Scenario
     basis: Basis
-    standings: tuple[Standing, ...]
+    rows: tuple[Row, ...]
     """The references first, then those with a rank by gap, then those without by gap."""
     components: tuple[str, ...]
     """The metrics that the average gap is made of."""
-    obstacle: str
-    """Why nothing is ranked, whatever the rows; empty where nothing stands in the way."""
+    unmeasured: tuple[str, ...]
+    """Those of them without a value in any run; then nothing is ranked."""
     discriminates: bool | None
-    """None where too few replicates tell; then nothing is ranked either."""
+    """Whether the original models clearly differ from the retrained ones; none where too few
+    replicates tell. Unless it is true, nothing is ranked."""
     ranked: int
     """The rows that have a rank."""
     replicates: tuple[ReplicateKey, ...]
     """The page's own, on which its rows are ranked; empty where no row has a gap."""
     smallest_ratio: float | None
     """The ratio of two gaps from which this table could tell them apart; none without a test."""
-    tuned: bool
-    """Whether some row has tuned settings."""
     gaps: Mapping[str, Mapping[ReplicateKey, float]]
     """Label → replicate → average gap in percentage points; of the rows that enter the ranks."""
     hardware: str
-    runs: tuple[Run, ...]
+    """Of most runs; seconds are compared on it alone."""
+    selection: Selection
+    """The runs that the table is made of, and what was left out."""
     left_out: int
     """Runs of another definition of the scenario or source of a method, or made again."""
-    remarks: tuple[str, ...]
-    """Sentences on what else is left out, or is of an earlier definition."""
     undefined: Mapping[str, str]
     """Method → why it has no row."""
     outdated: tuple[str, ...]
     """Protocols by whose earlier version some run is measured; those numbers are left out."""
+
+    @property
+    def tuned(self) -> bool:
+        """Whether some row has tuned settings."""
+        return any(row.settings.tuned for row in self.rows)
+
+    @property
+    def obstacle(self) -> str:
+        """Why nothing is ranked, whatever the rows; empty where nothing stands in the way."""
+        if self.unmeasured:
+            names = ", ".join(f"`{name}`" for name in self.unmeasured)
+            return f"{names}, which counts in the gap, was not measured"
+        if self.discriminates is None:
+            return f"fewer than {FEWEST_REPLICATES} replicates have original and retrained models"
+        return "" if self.discriminates else "this scenario does not discriminate"
+
+
+def tables(lines: Iterable[Line]) -> list[Table]:
+    """One table a scenario, by name."""
+    measured: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
+    runs: dict[str, list[Run]] = defaultdict(list)
+    undefined: dict[str, dict[str, str]] = defaultdict(dict)
+    for line in merge(lines):
+        if isinstance(line, Undefined):
+            undefined[line.scenario][line.method] = line.reason
+        elif isinstance(line, Measurement):
+            measured[identity_of(line)].append(line)
+        else:
+            runs[line.scenario.name].append(line)
+    return [_table(runs[name], measured, undefined[name]) for name in sorted(runs)]
+
+
+def _table(
+    runs: Sequence[Run],
+    measured: Mapping[tuple[str, str], Sequence[Measurement]],
+    undefined: Mapping[str, str],
+) -> Table:
+    selection = select(runs)
+    kept = selection.runs
+    newest = max(kept, key=age)
+    estimates = Estimates(kept, measured)
+    comparison = Comparison(estimates, selection.retrained, components_of(newest))
+    rows = Rows(selection, comparison, commonest_hardware(kept))
+    field = admit(
+        [rows.entry(key) for key, own in selection.rows.items() if own[0].method not in REFERENCES]
+    )
+    shown = [run for own in selection.rows.values() for run in own]
+    unmeasured = comparison.unmeasured(shown)
+    # judged on the page's own replicates, so that no other row's take the ranks from a page
+    judged = {*(field.replicates or selection.main)}
+    discriminates = comparison.discriminates(
+        run for run in shown if run.method == ORIGINAL and replicate_of(run) in judged
+    )
+    may_rank = not unmeasured and discriminates is True
+    ranks = rank_sets(field.gaps) if may_rank else {}
+    names = labels(selection.rows)
+    made = [rows.row(key, names[key], ranks.get(key), field) for key in selection.rows]
+    present = {run.method for run in kept}
+    return Table(
+        scenario=newest.scenario,
+        basis=newest.basis,
+        rows=tuple(sorted(made, key=_order)),
+        components=comparison.components,
+        unmeasured=unmeasured,
+        discriminates=discriminates,
+        ranked=len(ranks),
+        replicates=tuple(sorted(field.replicates)),
+        smallest_ratio=smallest_ratio(field.gaps) if may_rank else None,
+        gaps={names[key]: gaps for key, gaps in field.gaps.items()},
+        hardware=rows.hardware,
+        selection=selection,
+        left_out=len(runs) - len(kept),
+        undefined={name: why for name, why in undefined.items() if name not in present},
+        outdated=estimates.outdated,
+    )
+
+
+def _order(row: Row) -> tuple[int, bool, float, str]:
+    first = REFERENCES.index(row.method) if row.is_reference else len(REFERENCES)
+    return first, row.rank is None, row.gap.mean if row.gap else float("inf"), row.label

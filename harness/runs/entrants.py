@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError, unknown
-from harness.leaderboard.entries import BY_HAND
+from harness.leaderboard.admission import BY_HAND
 from harness.plugins.catalog import find
 from harness.records.tuned import FOLDER, Tuning, Unread, read
 from harness.records.type_checks import LARGEST_FLOAT, LARGEST_INT

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from harness.leaderboard.keys import age, problem_of
+from harness.leaderboard.grouping import age, problem_of
 from harness.records.lines import Run
 from harness.records.store import CorruptionError, Store
 from harness.records.stored import FAILURE, KIND_OF_LINE, RUN, stored_lines

@@ -11,8 +11,8 @@ import torch
 
 from harness.datasets.splits import substitute, tuning_rows
 from harness.errors import UserError
-from harness.leaderboard.standings import tables
-from harness.leaderboard.table import BUDGET, SLACK, Standing
+from harness.leaderboard.rows import BUDGET, SLACK, Row
+from harness.leaderboard.table import tables
 from harness.plugins.source_hash import method_hash
 from harness.records.lines import DIVERGED, identity
 from harness.records.store import Store, StoreError
@@ -121,9 +121,10 @@ class Ground:
         bench.try_backbones([problem], apart=means.workers > 0)
         plan = ground.plan([])
         ground.do(plan)
-        retrained = [each for each in ground.standings(plan) if each.method == RETRAIN]
-        assert retrained[0].passes is not None  # a reference that fails ends the command
-        most = BUDGET * SLACK * retrained[0].passes.mean
+        retrained = [each for each in ground.rows(plan) if each.method == RETRAIN]
+        spent = retrained[0].spending.passes
+        assert spent is not None  # a reference that fails ends the command
+        most = BUDGET * SLACK * spent.mean
         alone = min(means.workers, 1)  # a method's trials come one after the other
         return replace(ground, means=replace(means, workers=alone, most_passes=most))
 
@@ -146,11 +147,11 @@ class Ground:
         work(plan, self.bench, note, self.means)
         return failures
 
-    def standings(self, plan: Plan) -> tuple[Standing, ...]:
+    def rows(self, plan: Plan) -> tuple[Row, ...]:
         """What a page would show of the plan's rows, all replicates together."""
         ids = {step.at for step in plan.steps}
         lines = stored_lines(self.bench.store, lambda _: None, ids)
-        return tables(lines)[0].standings
+        return tables(lines)[0].rows
 
     def judge(self, method: Method, config: Any, settings: dict[str, Any]) -> Trial:
         """One trial: the method with these settings on every replicate."""
@@ -160,13 +161,15 @@ class Ground:
             over = failures[0].cause == OverBudgetError.__name__
             spent = self.means.most_passes * len(self.replicates) if over else 0.0
             return Trial(settings, None, spent, "over the budget" if over else failures[0].reason)
-        row = next(s for s in self.standings(plan) if s.method == method.name)
-        assert row.passes is not None  # none of its runs failed
-        passes = row.passes.mean * row.passes.n
-        if row.passes.mean > self.means.most_passes:
+        row = next(each for each in self.rows(plan) if each.method == method.name)
+        took = row.spending.passes
+        assert took is not None  # none of its runs failed
+        passes = took.mean * took.n
+        if took.mean > self.means.most_passes:
             return Trial(settings, None, passes, "over the budget")
-        if row.gap is None:
-            return Trial(settings, None, passes, DIVERGED if row.diverged else "not measured")
+        if row.gap is None or not row.outcomes.all_finished:
+            diverged = DIVERGED in row.outcomes.by_status
+            return Trial(settings, None, passes, DIVERGED if diverged else "not measured")
         return Trial(settings, round(row.gap.mean, 4), passes)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.leaderboard.publish import published_lines
 from harness.leaderboard.ranks import significant_pairs
-from harness.leaderboard.standings import tables
+from harness.leaderboard.table import tables
 from harness.plugins.catalog import load_catalog
 
 ROOT = Path(__file__).parents[2]

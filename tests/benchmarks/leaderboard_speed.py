@@ -12,7 +12,7 @@ from time import perf_counter
 
 from harness import Cost, Estimate, RandomFraction, Recipe, Replicate, Scenario
 from harness.leaderboard.pages import render
-from harness.leaderboard.standings import tables
+from harness.leaderboard.table import tables
 from harness.records.lines import Basis, Line, Measurement, Run
 
 REPLICATES, DRAWS = 10, 3

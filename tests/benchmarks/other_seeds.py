@@ -11,8 +11,7 @@ from statistics import fmean
 
 from harness.leaderboard.publish import published_lines
 from harness.leaderboard.ranks import significant_pairs
-from harness.leaderboard.standings import tables
-from harness.leaderboard.table import Table
+from harness.leaderboard.table import Table, tables
 
 
 def verdict(first: Table, second: Table) -> str:

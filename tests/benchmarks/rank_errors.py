@@ -98,7 +98,7 @@ def is_wrong(logs: Logs, true: Logs) -> bool:
 def real(folder: Path) -> Iterator[tuple[str, Model]]:
     """A model a table of a folder of leaderboards."""
     from harness.leaderboard.publish import published_lines  # noqa: PLC0415 - it loads torch
-    from harness.leaderboard.standings import tables  # noqa: PLC0415
+    from harness.leaderboard.table import tables  # noqa: PLC0415
 
     for table in tables(published_lines(folder)):
         gaps = [[cells[at] for at in sorted(cells)] for cells in table.gaps.values()]

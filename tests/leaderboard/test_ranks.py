@@ -10,7 +10,7 @@ from scipy import stats
 
 from harness.leaderboard.publish import published_lines
 from harness.leaderboard.ranks import Rank, holm, rank_sets, significant_pairs, smallest_ratio
-from harness.leaderboard.standings import tables
+from harness.leaderboard.table import tables
 
 RECORDS = Path(__file__).parents[2] / "leaderboards"
 PGD = [4.86, 3.09, 3.07, 0.94, 1.38, 2.41, 2.12, 2.75, 1.57, 2.35]

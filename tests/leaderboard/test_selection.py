@@ -9,7 +9,7 @@ from machines import SCENARIO, references, rows, run
 
 from harness import Cost, Recipe
 from harness.leaderboard.pages import scenario_page
-from harness.leaderboard.standings import tables
+from harness.leaderboard.table import tables
 from harness.records.lines import Run
 
 
@@ -18,12 +18,12 @@ def table_of(*lines):
     return table
 
 
-def standing(table, label):
-    return next(each for each in table.standings if each.label == label)
+def row_of(table, label):
+    return next(each for each in table.rows if each.label == label)
 
 
 def forget_of(table, label):
-    return standing(table, label).metrics["accuracy.forget"].mean
+    return row_of(table, label).metrics["accuracy.forget"].value.mean
 
 
 def test_a_run_is_judged_against_the_models_that_it_names_and_no_others():
@@ -35,10 +35,10 @@ def test_a_run_is_judged_against_the_models_that_it_names_and_no_others():
         rows("guest", range(4), 68, machine="away", at="2"),
     )
 
-    assert standing(table, "home-grown").gap.mean == pytest.approx(4 / 4)
-    assert standing(table, "guest").gap.mean == pytest.approx(8 / 4)
-    assert standing(table, "guest").elsewhere == "away (cpu, 1 thread(s) a process)"
-    assert standing(table, "home-grown").elsewhere == ""
+    assert row_of(table, "home-grown").gap.mean == pytest.approx(4 / 4)
+    assert row_of(table, "guest").gap.mean == pytest.approx(8 / 4)
+    assert row_of(table, "guest").elsewhere == "away (cpu, 1 thread(s) a process)"
+    assert row_of(table, "home-grown").elsewhere == ""
     assert table.left_out == 0
 
 
@@ -51,8 +51,8 @@ def test_the_references_rows_are_those_that_most_rows_are_judged_against():
     )
 
     assert forget_of(few, "retrain") == 60
-    assert standing(few, "retrain").runs == 12
-    assert standing(few, "one").elsewhere == "home (cpu, 1 thread(s) a process)"
+    assert row_of(few, "retrain").outcomes.by_status == {"finished": 12}
+    assert row_of(few, "one").elsewhere == "home (cpu, 1 thread(s) a process)"
 
 
 def test_of_two_reference_sets_with_as_many_rows_the_older_is_the_main_one():
@@ -76,8 +76,8 @@ def test_a_share_of_retrainings_cost_is_of_the_runs_own_references():
         rows("guest", range(4), 68, machine="away", cost=Cost({"train": 1.0}, 10.0)),
     )
 
-    assert standing(table, "guest").passes_share == pytest.approx(10 / 40)
-    assert standing(table, "one").passes_share == pytest.approx(100 / 100)
+    assert row_of(table, "guest").spending.passes_share == pytest.approx(10 / 40)
+    assert row_of(table, "one").spending.passes_share == pytest.approx(100 / 100)
 
 
 def test_a_newcomers_row_changes_no_other_row():
@@ -92,7 +92,7 @@ def test_a_newcomers_row_changes_no_other_row():
 
     changed = ("rank",)  # a third row makes ranks among three
     for label in ("original", "retrain", "one", "two"):
-        old, new = (dataclasses.asdict(standing(t, label)) for t in (before, after))
+        old, new = (dataclasses.asdict(row_of(t, label)) for t in (before, after))
         assert {k: v for k, v in old.items() if k not in changed} == {
             k: v for k, v in new.items() if k not in changed
         }
@@ -109,12 +109,9 @@ def test_a_run_whose_references_are_not_all_in_the_records_is_left_out_and_said(
         references(range(2)), rows("m", range(2), 84), away, rows("g", [0, 1], 1, machine="away")
     )
 
-    assert [each.label for each in table.standings] == ["original", "retrain", "m"]
-    assert any(
-        "2 runs of `g` whose retrained models are not in the records" in remark
-        for remark in table.remarks
-    )
-    assert "Left out: 2 runs of `g` whose" in scenario_page(table)
+    assert [each.label for each in table.rows] == ["original", "retrain", "m"]
+    assert table.selection.unpaired["g"] == 2
+    assert "Left out: 2 runs of `g` whose retrained models are not in" in scenario_page(table)
 
 
 def test_a_diverged_run_without_references_in_the_records_is_not_hidden():
@@ -124,7 +121,9 @@ def test_a_diverged_run_without_references_in_the_records_is_not_hidden():
         [run("m", 2, machine="away", status="diverged")],
     )
 
-    assert (standing(table, "m").diverged, standing(table, "m").gap) == (1, None)
+    row = row_of(table, "m")
+    assert row.outcomes.by_status == {"finished": 2, "diverged": 1}
+    assert not row.outcomes.all_finished
 
 
 def test_of_two_machines_runs_of_a_replicate_those_of_the_fuller_machine_stand():
@@ -136,10 +135,11 @@ def test_of_two_machines_runs_of_a_replicate_those_of_the_fuller_machine_stand()
         rows("n", range(4), 84),
     )
 
-    assert standing(table, "m").replicates == 4
+    assert row_of(table, "m").outcomes.replicates == 4
     assert forget_of(table, "m") == pytest.approx((84 + 3 * 66) / 4)
-    assert standing(table, "m").gap.mean == pytest.approx((4 + 3 * 6) / 4 / 4)
-    assert any("1 runs whose row shows another machine's" in text for text in table.remarks)
+    assert row_of(table, "m").gap.mean == pytest.approx((4 + 3 * 6) / 4 / 4)
+    assert table.selection.repeated == 1
+    assert "Left out: 1 run of another machine than" in scenario_page(table)
 
 
 def test_of_two_machines_with_as_many_replicates_that_of_the_main_references_stands():
@@ -162,9 +162,9 @@ def test_one_replicate_of_a_new_source_does_not_take_the_place_of_ten():
         references(range(10)), rows("m", range(10), 84, **OLD), rows("m", [0], 99, **NEW)
     )
 
-    row = standing(table, "m")
-    assert (row.replicates, forget_of(table, "m")) == (10, 84)
-    assert row.earlier == "of an earlier source: the newest has 1 of its 10 replicates"
+    row = row_of(table, "m")
+    assert (row.outcomes.replicates, forget_of(table, "m")) == (10, 84)
+    assert row.newer_source == (1, 10)
     assert table.left_out == 1
 
 
@@ -174,7 +174,7 @@ def test_a_new_source_stands_as_soon_as_it_has_the_replicates_of_the_old():
     )
 
     assert forget_of(table, "m") == 99
-    assert standing(table, "m").earlier == ""
+    assert row_of(table, "m").newer_source is None
 
 
 def test_other_replicates_do_not_count_for_a_new_source():
@@ -183,7 +183,7 @@ def test_other_replicates_do_not_count_for_a_new_source():
     )
 
     assert forget_of(table, "m") == 84
-    assert "the newest has 1 of its 5" in standing(table, "m").earlier
+    assert row_of(table, "m").newer_source == (1, 5)
 
 
 def test_a_source_between_two_stands_where_it_has_all_that_the_older_has():
@@ -193,7 +193,7 @@ def test_a_source_between_two_stands_where_it_has_all_that_the_older_has():
     table = table_of(*found)
 
     assert forget_of(table, "m") == 90
-    assert "the newest has 1 of its 3 replicates" in standing(table, "m").earlier
+    assert row_of(table, "m").newer_source == (1, 3)
 
 
 def test_a_source_put_back_and_recorded_anew_stands_again():
@@ -203,7 +203,7 @@ def test_a_source_put_back_and_recorded_anew_stands_again():
         rows("m", range(3), 99, **NEW),
     )
 
-    assert (forget_of(table, "m"), standing(table, "m").earlier) == (84, "")
+    assert (forget_of(table, "m"), row_of(table, "m").newer_source) == (84, None)
 
 
 def test_failures_are_shown_with_their_reasons_and_leave_the_row_without_gap_and_rank():
@@ -217,12 +217,14 @@ def test_failures_are_shown_with_their_reasons_and_leave_the_row_without_gap_and
         references(range(10)), failed, rows("m", range(4, 10), 84), rows("n", range(10), 90)
     )
 
-    row = standing(table, "m")
-    assert (row.failed, row.runs, row.replicates) == (4, 10, 10)
+    row = row_of(table, "m")
+    assert row.outcomes.by_status == {"failed": 4, "finished": 6}
+    assert row.outcomes.replicates == 10
     assert row.unranked == "failed: 4 of 10 (why 0; other reasons: 1)"
-    assert (row.gap, row.rank) == (None, None)
-    assert row.passes.mean == 100
-    assert standing(table, "n").gap is not None
+    assert row.rank is None
+    assert row.gap.n == 6
+    assert row.spending.passes.mean == 100
+    assert row_of(table, "n").gap is not None
 
 
 def test_a_row_of_failures_alone_has_neither_passes_nor_seconds():
@@ -230,7 +232,8 @@ def test_a_row_of_failures_alone_has_neither_passes_nor_seconds():
 
     table = table_of(references([0]), [failed])
 
-    assert (standing(table, "m").passes, standing(table, "m").seconds) == (None, None)
+    spending = row_of(table, "m").spending
+    assert (spending.passes, spending.seconds) == (None, None)
     assert "| m " in scenario_page(table)
 
 
@@ -249,9 +252,9 @@ def test_a_new_definition_stands_when_it_has_the_retrained_replicates_of_the_old
     early, late = table_of(*old, *one), table_of(*old, *three)
 
     assert (early.scenario.recipe.epochs, late.scenario.recipe.epochs) == (1, 2)
-    assert any("the newest has 1 of its 3 replicates" in text for text in early.remarks)
-    assert "earlier definition of the scenario: the newest" in scenario_page(early)
-    assert late.remarks == ()
+    assert early.selection.newer_definition == (1, 3)
+    assert "of the scenario: the newest has 1 of its 3 replicates" in scenario_page(early)
+    assert late.selection.newer_definition is None
     assert late.left_out == 15
 
 

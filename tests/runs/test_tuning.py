@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from harness import Choice, Data, Dataset, Method, Span, UserError, fine_tune
 from harness.datasets.splits import split, tuning_rows
-from harness.leaderboard.table import BUDGET
+from harness.leaderboard.rows import BUDGET
 from harness.plugins.catalog import load_catalog
 from harness.records.store import Store
 from harness.records.tuned import Trial, Tuning, problem_of, read, tuning_of, write
@@ -82,8 +82,10 @@ def test_a_trial_over_the_budget_has_no_gap_and_costs_no_more_than_the_budget(ca
     assert (over.gap, over.note) == (None, "over the budget")  # 2 of 2 epochs are all of them
     assert over.passes == pytest.approx(ground.means.most_passes)
     assert within.gap is not None
-    retrained = next(s for s in ground.standings(ground.plan([])) if s.method == "retrain")
-    assert ground.means.most_passes == pytest.approx(BUDGET * retrained.passes.mean, rel=0.01)
+    retrained = next(s for s in ground.rows(ground.plan([])) if s.method == "retrain")
+    assert ground.means.most_passes == pytest.approx(
+        BUDGET * retrained.spending.passes.mean, rel=0.01
+    )
 
 
 def test_an_interrupted_tuning_ends_as_an_uninterrupted_one(catalog, tmp_path):

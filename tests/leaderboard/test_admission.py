@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.leaderboard.entries import BY_HAND, Entry, admit, page_replicates
+from harness.leaderboard.admission import BY_HAND, Entry, admit, page_replicates
 
 
 def seeds(*numbers):

@@ -10,7 +10,8 @@ import pytest
 
 from harness import Cost, Estimate, RandomFraction, Recipe, Replicate, Scenario
 from harness.leaderboard.pages import render, scenario_page
-from harness.leaderboard.standings import tables
+from harness.leaderboard.selection import Progress
+from harness.leaderboard.table import tables
 from harness.records.lines import Basis, Measurement, Run
 
 SCENARIO = Scenario("s", "d", "b", Recipe(1, 0.1), RandomFraction(0.1))
@@ -75,7 +76,7 @@ def references(seeds, *, spread=0.5):
 
 def ranks_of(found):
     """Label → rank, of the rows that have one."""
-    return {s.label: s.rank for s in tables(found)[0].standings if s.rank is not None}
+    return {s.label: s.rank for s in tables(found)[0].rows if s.rank is not None}
 
 
 def cells(page, label):
@@ -100,8 +101,8 @@ def world(methods, *, n=8, spread=0.5, original=(100, 100, 80, 70)):
     return found
 
 
-def standing(table, label):
-    return next(s for s in table.standings if s.label == label)
+def row_of(table, label):
+    return next(s for s in table.rows if s.label == label)
 
 
 def test_the_gap_is_the_mean_distance_from_the_mean_of_the_retrained():
@@ -110,12 +111,12 @@ def test_the_gap_is_the_mean_distance_from_the_mean_of_the_retrained():
         found += lines("retrain", 0, [forget, 100, 80, 50], draw=draw)
     found += lines("m", 0, [91, 98, 80, 47])
 
-    row = standing(tables(found)[0], "m")
+    row = row_of(tables(found)[0], "m")
 
     assert row.gap.mean == pytest.approx((10 + 2 + 0 + 3) / 4)
-    assert row.differences["accuracy.forget"].mean == pytest.approx(10)
-    assert row.differences["loss-mia.auc"].mean == pytest.approx(-3)
-    assert row.seconds_share == pytest.approx(0.1)
+    assert row.metrics["accuracy.forget"].difference.mean == pytest.approx(10)
+    assert row.metrics["loss-mia.auc"].difference.mean == pytest.approx(-3)
+    assert row.spending.seconds_share == pytest.approx(0.1)
     assert row.rank is None
 
 
@@ -126,10 +127,10 @@ def test_the_gap_is_taken_in_each_replicate_and_then_averaged():
             found += lines("retrain", seed, [80, 100, 80, 50], draw=draw)
         found += lines("m", seed, [80 + offset, 100, 80, 50])
 
-    row = standing(tables(found)[0], "m")
+    row = row_of(tables(found)[0], "m")
 
     assert row.gap.mean == pytest.approx(1)
-    assert row.differences["accuracy.forget"].mean == pytest.approx(0)
+    assert row.metrics["accuracy.forget"].difference.mean == pytest.approx(0)
 
 
 def test_the_noise_floor_is_what_a_further_retrained_model_would_show():
@@ -140,7 +141,7 @@ def test_the_noise_floor_is_what_a_further_retrained_model_would_show():
         for line in lines("retrain", 0, [forget, 100, 80, 50], draw=draw)
     ]
 
-    row = standing(tables(found)[0], "retrain")
+    row = row_of(tables(found)[0], "retrain")
 
     others = [abs(d - statistics.fmean({*draws} - {d})) for d in draws]
     assert row.gap.mean == pytest.approx(statistics.fmean(others) * (8 / 9) ** 0.5 / 4)
@@ -149,7 +150,7 @@ def test_the_noise_floor_is_what_a_further_retrained_model_would_show():
 def test_ranks_reach_from_the_better_to_the_worse_rows_and_leave_out_the_references():
     table = tables(world({"near": 0, "also-near": 0.05, "far": 8}))[0]
 
-    ranks = {s.label: s.rank for s in table.standings}
+    ranks = {s.label: s.rank for s in table.rows}
 
     assert ranks == {
         "original": None,
@@ -158,7 +159,7 @@ def test_ranks_reach_from_the_better_to_the_worse_rows_and_leave_out_the_referen
         "near": (2, 1, 2),
         "far": (3, 3, 3),
     }
-    assert [s.label for s in table.standings][:2] == ["original", "retrain"]
+    assert [s.label for s in table.rows][:2] == ["original", "retrain"]
     assert table.discriminates
     assert table.smallest_ratio > 1
     assert f"{table.smallest_ratio:.2f}" in scenario_page(table)
@@ -168,8 +169,8 @@ def test_a_scenario_in_which_the_original_looks_retrained_ranks_nothing():
     table = tables(world({"near": 0, "far": 8}, original=(80, 100, 80, 50)))[0]
 
     assert table.discriminates is False
-    assert all(s.rank is None for s in table.standings)
-    assert standing(table, "near").unranked == "this scenario does not discriminate"
+    assert all(s.rank is None for s in table.rows)
+    assert cells(scenario_page(table), "near")["Note"] == "this scenario does not discriminate"
     assert "Nothing is ranked: this scenario does not discriminate" in scenario_page(table)
     assert "smallest ratio" not in scenario_page(table)
 
@@ -178,9 +179,9 @@ def test_two_replicates_are_shown_and_not_ranked():
     table = tables(world({"near": 0, "far": 8}, n=2))[0]
 
     assert table.discriminates is None
-    assert all(s.rank is None for s in table.standings)
+    assert all(s.rank is None for s in table.rows)
     reason = "fewer than 3 replicates have original and retrained models"
-    assert standing(table, "near").unranked == reason
+    assert cells(scenario_page(table), "near")["Note"] == reason
     assert f"Nothing is ranked: {reason}" in scenario_page(table)
 
 
@@ -188,16 +189,16 @@ def test_references_alone_discriminate_and_rank_nothing():
     table = tables(world({}))[0]
 
     assert (table.discriminates, table.obstacle, table.ranked) == (True, "", 0)
-    assert "Nothing is ranked: no row meets what a rank needs" in scenario_page(table)
+    assert "Nothing is ranked: no row meets what a rank requires" in scenario_page(table)
 
 
 def test_five_replicates_give_the_order_alone():
     table = tables(world({"near": 0, "far": 8}, n=5))[0]
     page = scenario_page(table)
 
-    assert standing(table, "far").rank == (2, None, None)
+    assert row_of(table, "far").rank == (2, None, None)
     assert cells(page, "far")["Rank"] == "2 of 2"
-    assert "with 5 replicates no difference is tested" in page
+    assert "no difference is tested with 5 replicates" in page
     assert "smallest ratio" not in page
     assert "not tested" in render(world({"near": 0, "far": 8}, n=5))["README.md"]
 
@@ -208,9 +209,10 @@ def test_a_row_with_a_diverged_run_is_shown_and_not_ranked():
 
     table = tables(found)[0]
 
-    near, shown = standing(table, "near"), cells(scenario_page(table), "near")
-    assert (near.diverged, near.rank, near.gap, near.survivors.n) == (1, None, None, 8)
-    assert standing(table, "far").rank == (1, 1, 1)
+    near, shown = row_of(table, "near"), cells(scenario_page(table), "near")
+    assert near.outcomes.by_status == {"finished": 8, "diverged": 1}
+    assert (near.rank, near.gap.n) == (None, 8)
+    assert row_of(table, "far").rank == (1, 1, 1)
     assert (shown["Rank"], shown["Note"], shown["n"]) == ("–", "diverged: 1 of 9", "8 of 9")
     assert shown["Average gap"].endswith(" in 8 of 9")
     result = next(line for line in render(found)["near.md"].splitlines() if "s.md" in line)
@@ -227,13 +229,13 @@ def test_a_method_that_raised_in_its_bad_replicates_is_not_ranked_on_the_others(
 
     table = tables(found)[0]
 
-    wild, page = standing(table, "wild"), scenario_page(table)
-    assert (wild.rank, wild.gap, wild.survivors.n) == (None, None, 5)
+    wild, page = row_of(table, "wild"), scenario_page(table)
+    assert (wild.rank, wild.gap.n) == (None, 5)
     assert wild.unranked == "failed: 3 of 8 (RuntimeError: no | memory; other reasons: 1)"
     assert "RuntimeError: no \\| memory" in page
-    assert wild.passes.mean == 10
+    assert wild.spending.passes.mean == 10
     assert {*ranks_of(found)} == {"near", "far"}
-    assert [s.label for s in table.standings][-1] == "wild"
+    assert [s.label for s in table.rows][-1] == "wild"
 
 
 def test_a_reason_of_any_kind_is_text_in_its_cell():
@@ -249,7 +251,7 @@ def test_a_long_reason_is_cut():
     found = world({"near": 0})
     run, *_ = lines("bad", 0, [None] * 4, status="failed", reason="x" * 500)
 
-    (bad,) = (s for s in tables([*found, run])[0].standings if s.method == "bad")
+    (bad,) = (s for s in tables([*found, run])[0].rows if s.method == "bad")
 
     assert bad.unranked == f"failed: 1 of 1 ({'x' * 99}…)"
 
@@ -288,9 +290,9 @@ def test_whoever_else_comes_every_rank_and_set_stays_as_it_is(more):
 
     after = tables([*found, *more])[0]
 
-    assert {s.method: s.rank for s in after.standings if s.rank is not None} == before
-    assert {s.method for s in after.standings if s.unranked} <= {"new", "near", "far"}
-    assert any(s.unranked for s in after.standings)
+    assert {s.method: s.rank for s in after.rows if s.rank is not None} == before
+    assert {s.method for s in after.rows if s.unranked} <= {"new", "near", "far"}
+    assert any(s.unranked for s in after.rows)
 
 
 def test_a_newcomer_on_the_pages_replicates_and_more_is_ranked_among_the_others():
@@ -307,13 +309,13 @@ def test_a_row_by_hand_is_shown_with_its_reason_behind_the_ranked_ones():
 
     table = tables(found)[0]
 
-    (by_hand,) = (s for s in table.standings if s.chosen == "by hand")
+    (by_hand,) = (s for s in table.rows if s.settings.chosen == "by hand")
     page = scenario_page(table)
     assert (by_hand.rank, by_hand.unranked) == (None, "set by hand")
-    assert table.standings[-1] is by_hand
+    assert table.rows[-1] is by_hand
     assert cells(page, "near (lr=0.5)")["Note"] == "set by hand"
     assert "**Not ranked**: 1 row, with the reason in the note" in page
-    assert standing(table, "far").rank == (2, 2, 2)
+    assert row_of(table, "far").rank == (2, 2, 2)
 
 
 def test_settings_by_hand_that_are_the_methods_own_leave_it_its_rank():
@@ -322,8 +324,8 @@ def test_settings_by_hand_that_are_the_methods_own_leave_it_its_rank():
 
     table = tables(found)[0]
 
-    assert standing(table, "near").chosen == ""
-    assert standing(table, "near").rank == (1, 1, 1)
+    assert row_of(table, "near").settings.chosen == ""
+    assert row_of(table, "near").rank == (1, 1, 1)
 
 
 def test_a_row_with_more_replicates_is_shown_as_it_is_ranked():
@@ -333,9 +335,9 @@ def test_a_row_with_more_replicates_is_shown_as_it_is_ranked():
 
     table = tables(found)[0]
 
-    more = standing(table, "more")
+    more = row_of(table, "more")
     assert more.rank == (2, 2, 2)
-    assert more.gap.n == more.metrics["accuracy.forget"].n == 8
+    assert more.gap.n == more.metrics["accuracy.forget"].value.n == 8
     assert more.gap.mean == pytest.approx(1, abs=0.2)
     assert cells(scenario_page(table), "more")["n"] == "8 of 12"
 
@@ -389,7 +391,7 @@ def test_a_row_stands_at_its_newest_source():
 
     table = tables(found)[0]
 
-    assert standing(table, "m").metrics["accuracy.forget"].mean == 2
+    assert row_of(table, "m").metrics["accuracy.forget"].value.mean == 2
     assert table.left_out == 1
 
 
@@ -399,7 +401,7 @@ def test_settings_of_an_older_source_are_no_row_any_more():
 
     table = tables(found)[0]
 
-    assert [s.label for s in table.standings] == ["m"]
+    assert [s.label for s in table.rows] == ["m"]
     assert table.left_out == 1
 
 
@@ -410,8 +412,8 @@ def test_equal_numbers_are_one_row_and_a_run_made_twice_counts_once():
 
     table = tables(found)[0]
 
-    assert [s.label for s in table.standings] == ["m"]
-    assert standing(table, "m").metrics["accuracy.forget"].mean == 4
+    assert [s.label for s in table.rows] == ["m"]
+    assert row_of(table, "m").metrics["accuracy.forget"].value.mean == 4
     assert table.left_out == 1
 
 
@@ -433,8 +435,8 @@ def test_a_table_holds_one_version_of_a_protocol_and_says_what_it_leaves_out():
 
     table = tables([*found, later])[0]
 
-    assert standing(table, "m").metrics["loss-mia.auc"].n == 1
-    assert "loss-mia.auc" not in standing(table, "retrain").metrics
+    assert row_of(table, "m").metrics["loss-mia.auc"].value.n == 1
+    assert "loss-mia.auc" not in row_of(table, "retrain").metrics
     assert table.outdated == ("loss-mia",)
     assert "an earlier version of `loss-mia`" in scenario_page(table)
     assert "an earlier version" not in scenario_page(tables(kept)[0])
@@ -489,14 +491,14 @@ def test_a_setting_that_only_some_rows_have_names_them():
     found = lines("m", 0, [1, 1, 1, 1], config={"lr": 1})
     found += lines("m", 0, [2, 2, 2, 2], config={"lr": 1.0, "new": None})
 
-    assert {s.label for s in tables(found)[0].standings} == {"m", "m (new=None)"}
+    assert {s.label for s in tables(found)[0].rows} == {"m", "m (new=None)"}
 
 
 def test_two_configs_are_two_rows_named_by_what_differs():
     found = lines("m", 0, [1, 1, 1, 1], config={"lr": 0.1, "epochs": 2})
     found += lines("m", 0, [2, 2, 2, 2], config={"lr": 0.2, "epochs": 2})
 
-    assert {s.label for s in tables(found)[0].standings} == {"m (lr=0.1)", "m (lr=0.2)"}
+    assert {s.label for s in tables(found)[0].rows} == {"m (lr=0.1)", "m (lr=0.2)"}
 
 
 def test_runs_of_an_earlier_definition_of_the_scenario_are_left_out_and_counted():
@@ -506,7 +508,7 @@ def test_runs_of_an_earlier_definition_of_the_scenario_are_left_out_and_counted(
 
     table = tables(found)[0]
 
-    assert (table.left_out, standing(table, "m").replicates) == (1, 1)
+    assert (table.left_out, row_of(table, "m").outcomes.replicates) == (1, 1)
     assert "Left out: 1 run in all, of another definition" in scenario_page(table)
 
 
@@ -518,7 +520,7 @@ def test_seconds_are_compared_on_one_kind_of_hardware_only():
 
     table = tables([*found, slow, *measured])[0]
 
-    assert standing(table, "m").seconds.mean == 1.0
+    assert row_of(table, "m").spending.seconds.mean == 1.0
     assert "box (cpu" in table.hardware
 
 
@@ -535,13 +537,14 @@ def test_runs_that_were_not_isolated_are_counted():
 
 def test_rows_of_an_earlier_source_and_of_other_machines_are_marked_and_explained():
     table = tables(world({"near": 0, "far": 8}))[0]
-    changed = {"near": {"earlier": "of an earlier source: the newest has 1 of its 8 replicates"}}
+    changed = {"near": {"newer_source": Progress(1, 8)}}
     changed["far"] = {"elsewhere": "another box (cpu)"}
-    marked = [dataclasses.replace(s, **changed.get(s.label, {})) for s in table.standings]
+    marked = [dataclasses.replace(s, **changed.get(s.label, {})) for s in table.rows]
 
-    page = scenario_page(dataclasses.replace(table, standings=tuple(marked)))
+    page = scenario_page(dataclasses.replace(table, rows=tuple(marked)))
 
-    assert cells(page, "near")["Note"] == changed["near"]["earlier"]
+    note = "of an earlier source: the newest has 1 of its 8 replicates"
+    assert cells(page, "near")["Note"] == note
     assert cells(page, "far")["Note"] == "own references on another box (cpu)"
     assert "*Of an earlier source*: the method has changed since" in page
     assert "*Own references*: the row was judged against" in page
@@ -593,7 +596,7 @@ def test_a_table_gives_the_gaps_that_its_ranks_rest_on():
     assert {*table.gaps} == {"near", "far"}
     for label, gaps in table.gaps.items():
         assert len(gaps) == 8
-        assert statistics.fmean(gaps.values()) == pytest.approx(standing(table, label).gap.mean)
+        assert statistics.fmean(gaps.values()) == pytest.approx(row_of(table, label).gap.mean)
 
 
 def test_rows_stand_in_the_order_of_their_gaps_behind_the_references():
@@ -602,7 +605,7 @@ def test_rows_stand_in_the_order_of_their_gaps_behind_the_references():
 
     (table,) = tables([*steady, *itertools.chain(*wild)])
 
-    shown = [each for each in table.standings if each.method not in ("original", "retrain")]
+    shown = [each for each in table.rows if each.method not in ("original", "retrain")]
     assert [each.label for each in shown] == sorted(table.gaps, key=lambda m: mean_of(table, m))
     assert [each.rank.place for each in shown] == [1, 2, 3]
     assert shown[0].label != "wild"

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.leaderboard.keys import ReplicateKey
+from harness.leaderboard.grouping import ReplicateKey
 from harness.leaderboard.ranks import FEWEST_FOR_SETS
 from harness.records.lines import FINISHED, Run
 

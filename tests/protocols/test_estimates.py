@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from harness.leaderboard.spread import exceeds_noise, retrain_noise, summarise
 from harness.protocols.estimates import delong, proportion, tpr_at_fpr
 
 
@@ -185,71 +184,3 @@ class TestTprAtFpr:
     def test_refuses_a_rate_that_is_none(self, fpr):
         with pytest.raises(ValueError, match=str(fpr)):
             tpr_at_fpr([1.0], [0.0], fpr)
-
-
-class TestSummarise:
-    def test_has_the_t_interval(self):
-        values = [1.0, 4.0, 2.5, 3.5]
-        reference = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-
-        summary = summarise(values)
-
-        assert summary.mean == 2.75
-        assert summary.sd == pytest.approx(math.sqrt((1.75**2 + 1.25**2 + 0.25**2 + 0.75**2) / 3))
-        assert (summary.low, summary.high) == pytest.approx((reference.low, reference.high))
-        assert summary.n == 4
-
-    def test_of_one_value_knows_no_spread(self):
-        summary = summarise([2.0])
-
-        assert (summary.mean, summary.n) == (2.0, 1)
-        assert summary.sd is summary.low is summary.high is None
-
-    def test_of_nothing_is_refused(self):
-        with pytest.raises(ValueError, match="at least one"):
-            summarise([])
-
-
-class TestRetrainNoise:
-    def test_of_two_values_is_their_distance_made_smaller(self):
-        assert retrain_noise([90.0, 92.0]) == pytest.approx([math.sqrt(3)] * 2)
-
-    def test_of_three_values_is_each_ones_distance_from_the_others_mean(self):
-        factor = math.sqrt(8) / 3
-
-        assert retrain_noise([1.0, 2.0, 6.0]) == pytest.approx(
-            [3 * factor, 1.5 * factor, 4.5 * factor]
-        )
-
-    def test_of_equal_values_is_zero(self):
-        assert retrain_noise([0.1, 0.1, 0.1]) == [0, 0, 0]
-
-    def test_is_as_large_as_a_further_models_distance_from_the_mean_of_all(self):
-        draws = np.random.default_rng(0).normal(0, 1, (4000, 3))
-
-        noise = np.array([retrain_noise(draw) for draw in draws])
-
-        assert (noise**2).mean() == pytest.approx(4 / 3, rel=0.05)
-
-    def test_needs_two_values(self):
-        with pytest.raises(ValueError, match="got 1"):
-            retrain_noise([1.0])
-
-
-class TestExceedsNoise:
-    def test_asks_for_more_than_three_standard_errors(self):
-        spread = np.array([-1.0, 0.0, 1.0])
-        bound = 3 / math.sqrt(3)
-
-        assert exceeds_noise(spread + bound + 0.001)
-        assert not exceeds_noise(spread + bound - 0.001)
-
-    def test_is_one_sided(self):
-        assert not exceeds_noise([-9.0, -9.1, -9.2])
-
-    def test_needs_three_replicates(self):
-        assert not exceeds_noise([10.0, 10.0])
-        assert exceeds_noise([10.0, 10.0, 10.0])
-
-    def test_takes_rounding_for_no_difference(self):
-        assert not exceeds_noise([1e-14, 1e-14, 1e-14])

@@ -1,0 +1,161 @@
+"""Average gaps: how far a run lies from the retrained models that it was measured against. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from harness.leaderboard.grouping import ReferenceSet, ReplicateKey, replicate_of, set_of
+from harness.records.lines import Measurement, Run, identity_of
+from harness.specs.protocol import Estimate
+
+ACCURACIES = ("accuracy.forget", "accuracy.retain", "accuracy.test")
+FEWEST_REPLICATES = 3
+"""With fewer, nobody can tell whether a scenario discriminates."""
+DECIMALS = 9
+"""Differences of percentage points are rounded to these: what lies below is float64's own noise."""
+
+RunKey = tuple[str, str]
+"""A run's ``identity_of``."""
+
+
+def components_of(run: Run) -> tuple[str, ...]:
+    """The metrics that the average gap is made of: three accuracies, and the scenario's attack."""
+    return (*ACCURACIES, run.scenario.mia)
+
+
+class Estimates:
+    """What was measured on some runs, by each protocol's highest version among them."""
+
+    def __init__(
+        self, runs: Iterable[Run], measured: Mapping[RunKey, Sequence[Measurement]]
+    ) -> None:
+        lines = [line for run in runs for line in measured.get(identity_of(run), ())]
+        self.versions: dict[str, int] = {}
+        """Protocol → the version that counts."""
+        for line in lines:
+            known = self.versions.get(line.protocol, line.version)
+            self.versions[line.protocol] = max(line.version, known)
+        self.outdated = tuple(
+            sorted({line.protocol for line in lines if not self.is_current(line)})
+        )
+        """Protocols by whose earlier version some run was measured; those numbers do not count."""
+        self._by_run: dict[RunKey, dict[str, Estimate]] = defaultdict(dict)
+        for line in filter(self.is_current, lines):
+            for name, estimate in line.estimates.items():
+                self._by_run[identity_of(line)][f"{line.protocol}.{name}"] = estimate
+
+    def is_current(self, line: Measurement) -> bool:
+        """Whether the measurement is by the version of its protocol that counts."""
+        return line.version == self.versions.get(line.protocol)
+
+    def of(self, run: Run) -> Mapping[str, Estimate]:
+        """``protocol.metric`` → estimate, with a value or without."""
+        return self._by_run.get(identity_of(run), {})
+
+    def values(self, run: Run) -> dict[str, float]:
+        """``protocol.metric`` → value, where there is one."""
+        return {name: e.value for name, e in self.of(run).items() if e.value is not None}
+
+
+class Comparison:
+    """Runs beside the retrained models that they name."""
+
+    def __init__(
+        self,
+        estimates: Estimates,
+        retrained: Mapping[ReferenceSet, Sequence[Run]],
+        components: tuple[str, ...],
+    ) -> None:
+        self.estimates = estimates
+        self.components = components
+        """The metrics that the average gap is made of."""
+        self._draws: dict[tuple[ReferenceSet, str], list[float]] = defaultdict(list)
+        for at, runs in retrained.items():
+            for run in runs:
+                for name, value in estimates.values(run).items():
+                    self._draws[at, name].append(value)
+        self._means = {key: statistics.fmean(values) for key, values in self._draws.items()}
+
+    def differences(self, run: Run) -> dict[str, float]:
+        """Metric → the run's value less the mean of the retrained models that it names."""
+        at = set_of(run)
+        return {
+            name: value - self._means[at, name]
+            for name, value in self.estimates.values(run).items()
+            if (at, name) in self._means
+        }
+
+    def gap(self, run: Run) -> float | None:
+        """The mean distance over all components; none where one was not measured."""
+        differences = self.differences(run)
+        if not all(name in differences for name in self.components):
+            return None
+        return statistics.fmean(abs(differences[name]) for name in self.components)
+
+    def gaps(self, runs: Iterable[Run]) -> dict[ReplicateKey, float]:
+        """Replicate → average gap, where there is one."""
+        found = {replicate_of(run): self.gap(run) for run in runs}
+        return {at: gap for at, gap in found.items() if gap is not None}
+
+    def noise_floor(self, main: Mapping[ReplicateKey, ReferenceSet]) -> dict[ReplicateKey, float]:
+        """Replicate → the average gap of each retrained model to the others of its set."""
+        floor = {}
+        for replicate, at in main.items():
+            draws = [self._draws.get((at, name), []) for name in self.components]
+            if min(len(values) for values in draws) > 1:
+                floor[replicate] = statistics.fmean(
+                    statistics.fmean(retrain_noise(values)) for values in draws
+                )
+        return floor
+
+    def unmeasured(self, runs: Iterable[Run]) -> tuple[str, ...]:
+        """The components that have no value in any of these runs."""
+        measured = {name for run in runs for name in self.estimates.values(run)}
+        return tuple(name for name in self.components if name not in measured)
+
+    def discriminates(self, originals: Iterable[Run]) -> bool | None:
+        """Whether these originals clearly differ from the retrained models.
+
+        They must in forget accuracy and in the attack that counts in the gap: there a method has to
+        move the model. None with fewer than three replicates.
+        """
+        differences = [self.differences(run) for run in originals]
+        decisive = (self.components[0], self.components[-1])
+        samples = [[d[name] for d in differences if name in d] for name in decisive]
+        if min(len(sample) for sample in samples) < FEWEST_REPLICATES:
+            return None
+        return all(exceeds_noise(sample) for sample in samples)
+
+
+def retrain_noise(values: Sequence[float]) -> list[float]:
+    """How far another retrained model would lie from the mean of the K, estimated from each.
+
+    Each value's distance from the mean of the other K - 1 has the variance σ²K / (K - 1); another
+    model's distance from the mean of all K has σ²(K + 1) / K. Hence the factor √((K² - 1) / K²).
+    Raises ValueError for fewer than two values.
+    """
+    k = len(values)
+    if k < 2:
+        raise ValueError(f"the noise of retraining needs at least two models; got {k}")
+    factor = math.sqrt(k * k - 1) / k
+    others = [math.fsum((*values[:i], *values[i + 1 :])) / (k - 1) for i in range(k)]
+    return [abs(value - other) * factor for value, other in zip(values, others, strict=True)]
+
+
+def exceeds_noise(differences: Sequence[float]) -> bool:
+    """Whether the mean exceeds three standard errors; never with fewer than three replicates.
+
+    The differences are original - mean of the K retrained models, one a replicate, in percentage
+    points.
+    """
+    n = len(differences)
+    if n < FEWEST_REPLICATES:
+        return False
+    values = np.asarray(differences, dtype=np.float64).round(DECIMALS)
+    sd = float(np.std(values, ddof=1)) if np.ptp(values) else 0.0  # exactly 0 for equal values
+    return bool(values.mean() > 3 * sd / math.sqrt(n))
