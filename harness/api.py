@@ -1,6 +1,7 @@
 """The public API: what a plugin may import from the harness, as ``from harness import …``."""
 
 from harness.errors import UserError
+from harness.leaderboard.frame import load_results
 from harness.plugins.hookspecs import hookimpl
 from harness.specs.augmentation import Augmentation
 from harness.specs.catalog import Backbone, Dataset
@@ -55,6 +56,7 @@ __all__ = [
     "fine_tune",
     "hookimpl",
     "join",
+    "load_results",
     "predict",
     "require_no_negative",
     "train",

@@ -50,6 +50,7 @@ INSIDE = {
         {"explanations"},
         {"pages"},
         {"publish"},
+        {"frame"},
     ),
     "plugins": (
         {"holdings", "hookspecs", "modules", "syntax"},
