@@ -41,8 +41,8 @@ INSIDE = {
     "isolation": ({"containment", "forked", "replacements"}, {"processes", "surroundings"}),
     "leaderboard": (
         {"grouping", "markdown_table", "summary"},
-        {"gaps", "joining", "selection"},
-        {"ranks"},
+        {"gaps", "replacing", "selection"},
+        {"joining", "ranks"},
         {"admission"},
         {"rows"},
         {"table"},

@@ -85,7 +85,7 @@ def load_results(folder: str | os.PathLike[str] = "leaderboards") -> pd.DataFram
     The average gap of a run is the mean of ``difference.abs()`` over its lines with
     ``counts_in_gap``. Raises UserError for a folder without records.
     """
-    import pandas as pd  # noqa: PLC0415 - it takes half a second, and few commands need it
+    import pandas as pd
 
     lines = merge(published_lines(Path(folder)))
     runs = [line for line in lines if isinstance(line, Run)]

@@ -15,6 +15,8 @@ Key = TypeVar("Key", bound=Hashable)
 
 ReplicateKey = tuple[int, int]
 """(seed, forget seed)."""
+Age = tuple[str, str]
+"""A sort key of runs: the greater, the newer."""
 ReferenceSet = tuple[ReplicateKey, str, tuple[str, ...]]
 """A replicate, the digest of its original's logits and those of its K retrained models."""
 
@@ -62,8 +64,8 @@ def set_of(run: Run) -> ReferenceSet:
     return replicate_of(run), run.original, run.retrained
 
 
-def age(run: Run) -> tuple[str, str]:
-    """A sort key: the greater, the newer."""
+def age(run: Run) -> Age:
+    """When it finished; runs of one moment are in the order of their ``run_id``."""
     return str(run.circumstances["finished"]), run.run_id
 
 
