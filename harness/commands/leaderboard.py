@@ -8,7 +8,6 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.leaderboard.joining import join
 from harness.leaderboard.publish import differing, files, held, publish, published
-from harness.leaderboard.replacing import ALL
 from harness.records.lines import Line
 from harness.records.store import Store
 from harness.records.stored import stored_lines

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.leaderboard.gaps import Comparison, Estimates, components_of
+from harness.leaderboard.gaps import Comparison, Estimates, components_of, measured_by_run
 from harness.leaderboard.grouping import age, grouped, hardware_of, problem_of
 from harness.leaderboard.publish import published_lines
 from harness.leaderboard.selection import complete_sets, select
@@ -99,10 +98,7 @@ def load_results(folder: str | os.PathLike[str] = "leaderboards") -> pd.DataFram
 
 def _observations(lines: Iterable[Line], runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     """The lines of the DataFrame, ordered by scenario and then as in the records."""
-    measured: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
-    for line in lines:
-        if isinstance(line, Measurement):
-            measured[identity_of(line)].append(line)
+    measured = measured_by_run(lines)
     for _, own in sorted(grouped(runs, lambda run: run.scenario.name).items()):
         on_page = {identity_of(run) for run in select(own).runs}
         for problem in grouped(own, problem_of).values():

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from harness.leaderboard.grouping import ReferenceSet, ReplicateKey, replicate_of, set_of
-from harness.records.lines import Measurement, Run, identity_of
+from harness.records.lines import Line, Measurement, Run, identity_of
 from harness.specs.protocol import Estimate
 
 ACCURACIES = ("accuracy.forget", "accuracy.retain", "accuracy.test")
@@ -21,6 +21,15 @@ DECIMALS = 9
 
 RunKey = tuple[str, str]
 """A run's ``identity_of``."""
+
+
+def measured_by_run(lines: Iterable[Line]) -> dict[RunKey, list[Measurement]]:
+    """Run → its measurements."""
+    found: dict[RunKey, list[Measurement]] = defaultdict(list)
+    for line in lines:
+        if isinstance(line, Measurement):
+            found[identity_of(line)].append(line)
+    return found
 
 
 def components_of(run: Run) -> tuple[str, ...]:

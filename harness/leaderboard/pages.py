@@ -38,6 +38,12 @@ TITLES = {
     "accuracy.test": "Test acc. (%)",
 }
 
+METRICS = (
+    "What the metrics of this page mean, and which values are better. Of a metric that is to match "
+    "the retrained models, neither a high nor a low value is good in itself."
+)
+BETTER = {"high": "higher", "low": "lower", "match": "nearer to the retrained models"}
+
 
 def render(lines: Iterable[Line]) -> dict[str, str]:
     """File name → page. The same lines in any order give the same pages."""
@@ -69,6 +75,10 @@ def scenario_page(table: Table) -> str:
             _metric_table(table),
             "",
             *_metric_notes(table),
+            "## Metrics\n",
+            f"{METRICS}\n",
+            markdown_table(_metrics(table), ["Metric", "Meaning", "Unit", "Better"]),
+            "",
             "## Settings\n",
             markdown_table(
                 [[row.label, settings_of(row.settings)] for row in table.rows],
@@ -202,6 +212,16 @@ def _metric_table(table: Table) -> str:
     names = sorted({name for row in table.rows for name in row.metrics})
     rows = [[row.label, *(metric_of(row, name) for name in names)] for row in table.rows]
     return markdown_table(rows, ["Method", *names])
+
+
+def _metrics(table: Table) -> list[list[str]]:
+    """What each metric of the page means, as far as the records define it."""
+    lines = []
+    for name in sorted({name for row in table.rows for name in row.metrics}):
+        metric = table.definitions.get(name)
+        about = [metric.meaning, metric.unit, BETTER[metric.goal]] if metric else []
+        lines.append([f"`{name}`", *(text or NONE for text in about or [NONE] * 3)])
+    return lines
 
 
 def _metric_notes(table: Table) -> Iterable[str]:

@@ -7,13 +7,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.leaderboard.admission import admit
-from harness.leaderboard.gaps import FEWEST_REPLICATES, Comparison, Estimates, components_of
-from harness.leaderboard.grouping import ReplicateKey, age, commonest_hardware, replicate_of
+from harness.leaderboard.gaps import (
+    FEWEST_REPLICATES,
+    Comparison,
+    Estimates,
+    components_of,
+    measured_by_run,
+)
+from harness.leaderboard.grouping import (
+    ReplicateKey,
+    age,
+    commonest_hardware,
+    grouped,
+    replicate_of,
+)
 from harness.leaderboard.ranks import rank_sets, smallest_ratio
 from harness.leaderboard.rows import Row, Rows, labels
 from harness.leaderboard.selection import Selection, select
-from harness.records.lines import Basis, Line, Measurement, Run, Undefined, identity_of, merge
+from harness.records.lines import Basis, Line, Measurement, Run, Undefined, merge
+from harness.specs.protocol import Metric
 from harness.specs.scenario import ORIGINAL, REFERENCES, Scenario
+
+Definitions = Mapping[tuple[str, int], Sequence[Metric]]
+"""Protocol and version → its metrics."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,8 @@ class Table:
     """The runs that the table is made of, and what was left out."""
     left_out: int
     """Runs of another definition of the scenario or source of a method, or made again."""
+    definitions: Mapping[str, Metric]
+    """``protocol.metric`` → what it means, as far as the records tell."""
     undefined: Mapping[str, str]
     """Method → why it has no row."""
     outdated: tuple[str, ...]
@@ -68,23 +86,22 @@ class Table:
 
 def tables(lines: Iterable[Line]) -> list[Table]:
     """One table a scenario, by name."""
-    measured: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
-    runs: dict[str, list[Run]] = defaultdict(list)
+    every = merge(lines)
+    runs = grouped((line for line in every if isinstance(line, Run)), lambda run: run.scenario.name)
     undefined: dict[str, dict[str, str]] = defaultdict(dict)
-    for line in merge(lines):
+    for line in every:
         if isinstance(line, Undefined):
             undefined[line.scenario][line.method] = line.reason
-        elif isinstance(line, Measurement):
-            measured[identity_of(line)].append(line)
-        else:
-            runs[line.scenario.name].append(line)
-    return [_table(runs[name], measured, undefined[name]) for name in sorted(runs)]
+    measured = measured_by_run(every)
+    definitions: Definitions = {}
+    return [_table(runs[name], measured, undefined[name], definitions) for name in sorted(runs)]
 
 
 def _table(
     runs: Sequence[Run],
     measured: Mapping[tuple[str, str], Sequence[Measurement]],
     undefined: Mapping[str, str],
+    definitions: Definitions,
 ) -> Table:
     selection = select(runs)
     kept = selection.runs
@@ -121,9 +138,19 @@ def _table(
         hardware=rows.hardware,
         selection=selection,
         left_out=len(runs) - len(kept),
+        definitions=_definitions(definitions, estimates.versions),
         undefined={name: why for name, why in undefined.items() if name not in present},
         outdated=estimates.outdated,
     )
+
+
+def _definitions(every: Definitions, versions: Mapping[str, int]) -> dict[str, Metric]:
+    """By ``protocol.metric``, of the protocols in the versions that count."""
+    return {
+        f"{protocol}.{metric.name}": metric
+        for protocol, version in versions.items()
+        for metric in every.get((protocol, version), ())
+    }
 
 
 def _order(row: Row) -> tuple[int, bool, float, str]:
