@@ -1,11 +1,66 @@
 """Gaps, the noise floor and whether a scenario discriminates, against closed forms."""
 
 import math
+import statistics
 
 import numpy as np
 import pytest
+from worlds import lines, row_of, world
 
 from harness.leaderboard.gaps import exceeds_noise, retrain_noise
+from harness.leaderboard.table import tables
+
+
+def test_the_gap_is_the_mean_distance_from_the_mean_of_the_retrained():
+    found = []
+    for draw, forget in enumerate((78, 80, 85)):
+        found += lines("retrain", 0, [forget, 100, 80, 50], draw=draw)
+    found += lines("m", 0, [91, 98, 80, 47])
+
+    row = row_of(tables(found)[0], "m")
+
+    assert row.gap.mean == pytest.approx((10 + 2 + 0 + 3) / 4)
+    assert row.metrics["accuracy.forget"].difference.mean == pytest.approx(10)
+    assert row.metrics["loss-mia.auc"].difference.mean == pytest.approx(-3)
+    assert row.spending.seconds_share == pytest.approx(0.1)
+    assert row.rank is None
+
+
+def test_the_gap_is_taken_in_each_replicate_and_then_averaged():
+    found = []
+    for seed, offset in ((0, 4), (1, -4)):
+        for draw in range(3):
+            found += lines("retrain", seed, [80, 100, 80, 50], draw=draw)
+        found += lines("m", seed, [80 + offset, 100, 80, 50])
+
+    row = row_of(tables(found)[0], "m")
+
+    assert row.gap.mean == pytest.approx(1)
+    assert row.metrics["accuracy.forget"].difference.mean == pytest.approx(0)
+
+
+def test_the_noise_floor_is_what_a_further_retrained_model_would_show():
+    draws = (78.0, 80.0, 85.0)
+    found = [
+        line
+        for draw, forget in enumerate(draws)
+        for line in lines("retrain", 0, [forget, 100, 80, 50], draw=draw)
+    ]
+
+    row = row_of(tables(found)[0], "retrain")
+
+    others = [abs(d - statistics.fmean({*draws} - {d})) for d in draws]
+    assert row.gap.mean == pytest.approx(statistics.fmean(others) * (8 / 9) ** 0.5 / 4)
+
+
+def test_a_scenario_discriminates_on_the_pages_own_replicates_whatever_others_bring():
+    found = world({"near": 0, "far": 8})
+    for seed in range(100, 120):
+        for draw in range(3):
+            found += lines("retrain", seed, [80, 100, 80, 50], draw=draw, source="")
+        found += lines("original", seed, [0, 0, 0, 0], source="")
+
+    assert tables(found)[0].discriminates is True
 
 
 class TestRetrainNoise:

@@ -1,0 +1,90 @@
+"""From lines to pages."""
+
+import dataclasses
+import random
+from time import perf_counter
+
+from worlds import lines, row, world
+
+from harness import Estimate, Metric
+from harness.leaderboard.pages import render, scenario_page
+from harness.leaderboard.table import tables
+from harness.records.lines import Measurement, Run
+
+
+def test_rows_of_one_method_are_told_apart_on_its_page():
+    found = lines("m", 0, [1, 1, 1, 1], config={"lr": 0.1})
+    found += lines("m", 0, [2, 2, 2, 2], config={"lr": 0.2})
+
+    page = render(found)["m.md"]
+
+    assert "(lr=0.1) average gap" in page
+    assert "(lr=0.2) average gap" in page
+
+
+def test_text_of_any_kind_stays_in_its_cell():
+    found = lines("m", 0, [1, 1, 1, 1], config={"mode": "a|b\nc"})
+    found += lines("m", 0, [2, 2, 2, 2], config={"mode": "d"})
+
+    page = scenario_page(tables(found)[0])
+
+    assert "m (mode=a\\|b c)" in page
+    assert page.count("mode=a\\|b c") == 4
+
+
+def test_three_hundred_methods_and_as_many_rows_by_hand_take_seconds():
+    found = world({f"m-{i:03}": i / 50 for i in range(300)})
+    for i in range(300):
+        found += row("m-000", 1, config={"lr": i, "same": 1}, chosen="by hand")
+
+    start = perf_counter()
+    pages = render(found)
+
+    assert len(pages) == 302
+    assert "of 300 |" in pages["m-299.md"]
+    assert perf_counter() - start < 30  # two or three; cubic in the pairs it was minutes
+
+
+def test_pages_do_not_depend_on_the_order_of_lines():
+    found = world({"near": 0, "far": 8})
+    shuffled = random.Random(1).sample(found, len(found))
+
+    assert render(found) == render(shuffled)
+
+
+def test_there_is_a_page_a_scenario_a_page_a_method_and_an_index():
+    pages = render(world({"near": 0, "far": 8}))
+
+    assert {*pages} == {"s.md", "near.md", "far.md", "README.md"}
+    assert "| Task" in pages["far.md"]
+    assert "| 2 (2–2) of 2 |" in pages["far.md"]
+    assert "[s](s.md)" in pages["README.md"]
+    assert "near" in pages["README.md"]
+
+
+def test_a_metric_without_value_is_a_dash_with_its_reason():
+    found = world({"m": 0}, n=3)
+    run = next(line for line in found if isinstance(line, Run) and line.method == "m")
+    tpr = {"tpr": Estimate(None, note="not measurable at n = 797")}
+
+    page = scenario_page(tables([*found, Measurement(run.run_id, "other", 1, tpr)])[0])
+
+    assert "`other.tpr`: not measurable at n = 797" in page
+
+
+def test_a_page_says_what_each_metric_means_and_which_way_is_good():
+    (table,) = tables(world({"m": 0}, n=3))
+    known = {
+        "accuracy.forget": Metric("forget", meaning="Accuracy | forget set."),
+        "loss-mia.auc": Metric("auc", unit="", goal="low", meaning="How well losses tell."),
+    }
+
+    page = scenario_page(dataclasses.replace(table, definitions=known))
+
+    section = page.partition("## Metrics")[2].partition("## Settings")[0]
+    assert [line for line in section.splitlines() if line.startswith("| `")] == [
+        r"| `accuracy.forget` | Accuracy \| forget set. | % | nearer to the retrained models |",
+        "| `accuracy.retain` | – | – | – |",
+        "| `accuracy.test` | – | – | – |",
+        "| `loss-mia.auc` | How well losses tell. | – | lower |",
+    ]
