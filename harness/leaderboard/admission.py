@@ -1,4 +1,4 @@
-"""Which rows of a page enter its ranks, on which replicates, and why the others do not. Pure."""
+"""Which rows enter a page's ranks, on which replicates, and why the others do not. Pure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from harness.leaderboard.ranks import FEWEST_FOR_SETS
 from harness.records.lines import FINISHED, Run
 
 BY_HAND = "by hand"
-"""How settings were chosen that ``--set`` gave."""
+"""How settings were chosen that came by ``--set``."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row as far as its admission to the ranks goes."""
+    """What decides whether a row is admitted to the ranks."""
 
     key: str
     method: str
     chosen: str
     """How its settings were chosen; empty: the method's defaults."""
     made: frozenset[ReplicateKey]
-    """Where it has a run, whatever came of it."""
+    """The replicates in which it has a run, whatever came of it."""
     gaps: Mapping[ReplicateKey, float]
-    """In percentage points, where all components were measured."""
+    """In percentage points, of the replicates in which all components were measured."""
     fault: str
     """What became of its runs that did not finish; empty where all did."""
     age: tuple[str, str]
@@ -33,7 +33,7 @@ class Entry:
 
     @property
     def may_enter(self) -> bool:
-        """Settings by hand are anybody's, and as many as one likes: they enter no ranks."""
+        """Settings by hand enter no ranks: anybody may try as many as they like."""
         return self.chosen != BY_HAND
 
 
@@ -46,11 +46,11 @@ class Field:
     gaps: Mapping[str, Mapping[ReplicateKey, float]]
     """Row → replicate → gap, on these replicates alone."""
     reasons: Mapping[str, str]
-    """Row → why it is not among them."""
+    """Row → why it is not one of them."""
 
 
 def admit(entries: Sequence[Entry]) -> Field:
-    """One row a method, on the page's own replicates; each other row gets its reason."""
+    """Admits one row a method, on the page's own replicates; every other row gets its reason."""
     page = page_replicates(entries)
     chosen = {each.method: each for each in _by_claim(entries, page)}
     reasons = {each.key: _reason(each, chosen.get(each.method), page) for each in entries}
@@ -63,11 +63,11 @@ def admit(entries: Sequence[Entry]) -> Field:
 
 
 def page_replicates(entries: Iterable[Entry]) -> frozenset[ReplicateKey]:
-    """The set of replicates that the most methods have; of several the larger, then the lower.
+    """The set of replicates that most methods have; of several the larger, then the lower.
 
-    A method has each set on which one of its rows that may enter has gaps and no fault. Sets that
-    are too small for a test count only where there is no other, so that no number of small rows
-    takes the ranks from large ones.
+    A method has a set if one of its rows that may enter has gaps on exactly this set, and no fault.
+    Sets that are too small for a test count only if there is no other: no number of small rows can
+    take the ranks from large ones.
     """
     has: dict[frozenset[ReplicateKey], set[str]] = defaultdict(set)
     for each in entries:
@@ -82,10 +82,10 @@ def page_replicates(entries: Iterable[Entry]) -> frozenset[ReplicateKey]:
 
 
 def _by_claim(entries: Iterable[Entry], page: frozenset[ReplicateKey]) -> list[Entry]:
-    """The rows that may enter, the one that stands for its method behind its others.
+    """The rows that may enter; of each method the last one has the best claim to its place.
 
-    A complete row comes before any other, whatever came of its runs; then tuned settings come
-    before defaults, more replicates before fewer, and newer runs before older ones.
+    A complete row has a better claim than any other, whatever came of its runs; then tuned settings
+    than defaults, more replicates than fewer, and newer runs than older ones.
     """
     return sorted(
         (each for each in entries if each.may_enter),
@@ -110,7 +110,7 @@ def _reason(entry: Entry, chosen: Entry | None, page: frozenset[ReplicateKey]) -
 
 
 def fault_of(row: Sequence[Run]) -> str:
-    """As in ``failed: 4 of 10 (RuntimeError: no memory left)``; empty where all runs finished."""
+    """As in ``failed: 4 of 10 (RuntimeError: no memory left)``; empty if all runs finished."""
     counts = Counter(run.status for run in row if run.status != FINISHED)
     told = Counter(run.reason for run in row if run.reason)
     parts = [f"{status}: {n} of {len(row)}" for status, n in sorted(counts.items())]

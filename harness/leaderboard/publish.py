@@ -1,4 +1,4 @@
-"""The published lines: read from a store and from files, joined, and written back."""
+"""A leaderboard's folder: its records are read, its pages compared, and both written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.records.parsing import read_lines, write_line
 from harness.records.versions import newer_text
 
 LOCK = ".lock"
-"""In a leaderboard's folder: who holds it joins and writes."""
+"""In a leaderboard's folder: held from reading its records to writing its pages."""
 
 
 class Published(NamedTuple):
@@ -31,7 +31,7 @@ class Published(NamedTuple):
 
     @property
     def unread(self) -> dict[str, str]:
-        """Run → file, of the runs that such lines are about."""
+        """``run_id`` → file, of the runs that such lines are about."""
         ids = (
             (json.loads(raw).get("run_id"), name) for name in self.newer for raw in self.newer[name]
         )
@@ -39,20 +39,21 @@ class Published(NamedTuple):
 
 
 def published_lines(out: Path) -> list[Line]:
-    """The lines of ``out/records/*.jsonl``; raises UserError for a line that is none."""
+    """The lines of ``out/records/*.jsonl``; raises UserError for an invalid one."""
     return published(out, lambda _: None).lines
 
 
 def published(out: Path, report: Callable[[str], None]) -> Published:
-    """The same with those that a newer version wrote, which are reported once a file."""
-    found = Published([], newer := {})
+    """The same with the lines that a newer version wrote, which are reported once a file."""
+    lines: list[Line] = []
+    newer: dict[str, list[str]] = {}
     for path in sorted((out / "records").glob("*.jsonl")):
-        lines, unread = read_lines(_records(path), str(path))
-        found.lines.extend(lines)
+        known, unread = read_lines(_records(path), str(path))
+        lines += known
         if unread:
             newer[path.stem] = sorted({*unread})
             report(newer_text(len(unread), f"lines of {path}"))
-    return found
+    return Published(lines, newer)
 
 
 def _records(path: Path) -> str:
@@ -69,9 +70,10 @@ def _records(path: Path) -> str:
 def files(lines: Iterable[Line], before: Published | None = None) -> dict[str, str]:
     """Every file of a leaderboard folder: its records and its pages, by relative path.
 
-    What a newer version wrote of ``before`` stands as it was at the end of its file.
+    The lines in ``before`` that a newer version wrote stay as they are, at the end of their file.
     """
-    lines, before = list(lines), before or Published([], {})
+    lines = list(lines)
+    before = before or Published([], {})
     runs = {line.run_id: line.scenario.name for line in lines if isinstance(line, Run)}
     name_of = {**before.unread, **runs}
     names = {*runs.values(), *before.newer}
@@ -100,10 +102,10 @@ def files(lines: Iterable[Line], before: Published | None = None) -> dict[str, s
 
 @contextmanager
 def held(out: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """The folder for this process alone, from reading its records to writing its pages.
+    """Holds the folder for this process alone.
 
-    Waits for another command that holds it, and says so once. Raises OSError where the folder
-    cannot be written to.
+    Waits for another command that holds it, and says so once. Raises OSError if the folder cannot
+    be written to.
     """
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / LOCK)
@@ -119,16 +121,17 @@ def held(out: Path, report: Callable[[str], None]) -> Iterator[None]:
 
 
 def differing(out: Path, wanted: Mapping[str, str], *, keep: bool = False) -> list[str]:
-    """Relative paths at which the folder is not what is wanted; also of pages to be removed.
+    """Relative paths of the files that have to change, those of pages to be removed among them.
 
-    Unless ``keep``: records of a newer version may call for pages that this one does not know.
+    With ``keep`` no page is removed: records of a newer version may call for pages that this
+    version does not know.
     """
     differ = [name for name, text in wanted.items() if _text(out / name) != text]
     return sorted(differ + ([] if keep else stale(out, wanted)))
 
 
 def stale(out: Path, wanted: Mapping[str, str]) -> list[str]:
-    """Generated pages in the folder that no record calls for any more."""
+    """Generated pages in the folder that no record calls for any longer."""
     return [
         path.name
         for path in out.glob("*.md")
@@ -137,9 +140,9 @@ def stale(out: Path, wanted: Mapping[str, str]) -> list[str]:
 
 
 def publish(out: Path, wanted: Mapping[str, str], changed: Iterable[str]) -> None:
-    """Writes every file that is ``changed``, each by one rename, and removes what is not wanted.
+    """Writes every ``changed`` file by one rename, and removes those that are not wanted.
 
-    Raises UserError, before anything is written, where a page would replace what is no page.
+    Raises UserError, before anything is written, if a page would replace a file of the user's.
     """
     for name in wanted:
         path = out / name
@@ -160,5 +163,5 @@ def publish(out: Path, wanted: Mapping[str, str], changed: Iterable[str]) -> Non
 
 
 def _text(path: Path) -> str | None:
-    """The text of a file; none where there is none, and what is not UTF-8 is replaced."""
+    """The text of a file, if there is one; bytes that are not UTF-8 are replaced."""
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None

@@ -1,4 +1,4 @@
-"""Ranks with simultaneous confidence sets, from gaps that were paired over replicates. Pure."""
+"""Ranks with simultaneous confidence sets, from gaps that are paired over replicates. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from harness.leaderboard.gaps import DECIMALS
 SIGNIFICANCE = 0.05
 """The level of the tests, for all pairs of rows together."""
 FLOOR = 0.01
-"""Percentage points: what a gap counts for at least, since 0 has no logarithm."""
+"""Percentage points: a smaller gap counts as this one, since 0 has no logarithm."""
 FEWEST_FOR_SETS = 6
-"""With fewer replicates rows stand in the order of their gaps, and nothing is tested."""
+"""With fewer replicates, rows are put in the order of their gaps and nothing is tested."""
 BLOCK = 65_536
-"""Pairs that are compared at once: some megabytes."""
+"""Pairs that are compared at once; they take a few megabytes."""
 
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
@@ -33,13 +33,13 @@ class Rank(NamedTuple):
     place: int
     """1 + the number of rows whose mean gap is lower."""
     low: int | None
-    """1 + the number of rows that are significantly better; none without a test."""
+    """1 + the number of rows that are significantly better; none if nothing was tested."""
     high: int | None
     """The number of rows less those that are significantly worse."""
 
     @property
     def is_outside(self) -> bool:
-        """Whether the place by arithmetic means is none of the ranks by geometric ones."""
+        """Whether the place, by arithmetic means, lies outside the set, by geometric ones."""
         if self.low is None or self.high is None:
             return False
         return not self.low <= self.place <= self.high
@@ -59,9 +59,9 @@ class _Pairs(NamedTuple):
 def rank_sets(gaps: Gaps) -> dict[str, Rank]:
     """Each row's place and its 95 % set of ranks, simultaneous over all rows.
 
-    All true ranks by geometric mean lie in their sets at once in 95 % of tables. With fewer than
-    six replicates there are places alone. Raises ValueError for rows whose replicates differ, for a
-    row without any, and for a gap that is negative or not finite.
+    In 95 % of tables all true ranks by geometric mean lie in their sets at once. With fewer than
+    six replicates there are places only. Raises ValueError for rows whose replicates differ, for a
+    row without replicates, and for a gap that is negative or not finite.
     """
     if not gaps:
         return {}
@@ -81,9 +81,9 @@ def rank_sets(gaps: Gaps) -> dict[str, Rank]:
 def significant_pairs(gaps: Gaps) -> set[Pair]:
     """The pairs of rows, the better one first, that ``rank_sets`` tells apart.
 
-    Significant: the two-sided paired t-test on log gaps, floored at 0.01 points, has a p of at most
-    5 % after Holm's adjustment over all pairs. The better one has the lower geometric mean. Raises
-    ValueError as ``rank_sets`` does.
+    A pair is significant if the two-sided paired t-test on log gaps, floored at 0.01 points, has a
+    p-value of at most 5 % after Holm's adjustment over all pairs. The better row has the lower
+    geometric mean. Raises ValueError as ``rank_sets`` does.
     """
     table, names = _table(gaps), list(gaps)
     if table.shape[1] < FEWEST_FOR_SETS:
@@ -144,7 +144,7 @@ def _table(gaps: Gaps) -> Floats:
 
 
 def _significant(table: Floats) -> tuple[Indices, Indices]:
-    """The significant pairs' better rows, and their worse ones."""
+    """The better and the worse row of each significant pair."""
     pairs = _pairs(table)
     found = holm(_p_values(pairs)) <= SIGNIFICANCE
     first, second, ahead = pairs.first[found], pairs.second[found], pairs.mean[found] < 0
@@ -158,7 +158,7 @@ def _pairs(table: Floats) -> _Pairs:
     mean, sd = np.empty(len(first)), np.empty(len(first))
     for start in range(0, len(first), BLOCK):
         block = slice(start, start + BLOCK)
-        # differences of equal gaps, or of gaps in one ratio, are so but for float64's own noise
+        # gaps that are equal, or in a constant ratio, differ by nothing but float64's own noise
         differences = (logs[first[block]] - logs[second[block]]).round(DECIMALS)
         mean[block] = differences.mean(axis=1)
         varies = np.ptp(differences, axis=1) > 0
