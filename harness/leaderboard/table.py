@@ -84,8 +84,8 @@ class Table:
         return "" if self.discriminates else "this scenario does not discriminate"
 
 
-def tables(lines: Iterable[Line]) -> list[Table]:
-    """One table a scenario, by name."""
+def tables(lines: Iterable[Line], definitions: Definitions | None = None) -> list[Table]:
+    """One table a scenario, by name; metrics without a definition are shown without one."""
     every = merge(lines)
     runs = grouped((line for line in every if isinstance(line, Run)), lambda run: run.scenario.name)
     undefined: dict[str, dict[str, str]] = defaultdict(dict)
@@ -93,8 +93,9 @@ def tables(lines: Iterable[Line]) -> list[Table]:
         if isinstance(line, Undefined):
             undefined[line.scenario][line.method] = line.reason
     measured = measured_by_run(every)
-    definitions: Definitions = {}
-    return [_table(runs[name], measured, undefined[name], definitions) for name in sorted(runs)]
+    return [
+        _table(runs[name], measured, undefined[name], definitions or {}) for name in sorted(runs)
+    ]
 
 
 def _table(

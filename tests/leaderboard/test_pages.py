@@ -1,6 +1,5 @@
 """From lines to pages."""
 
-import dataclasses
 import random
 from time import perf_counter
 
@@ -73,13 +72,11 @@ def test_a_metric_without_value_is_a_dash_with_its_reason():
 
 
 def test_a_page_says_what_each_metric_means_and_which_way_is_good():
-    (table,) = tables(world({"m": 0}, n=3))
-    known = {
-        "accuracy.forget": Metric("forget", meaning="Accuracy | forget set."),
-        "loss-mia.auc": Metric("auc", unit="", goal="low", meaning="How well losses tell."),
-    }
+    forget = Metric("forget", meaning="Accuracy | forget set.")
+    auc = Metric("auc", unit="", goal="low", meaning="How well losses tell.")
+    definitions = {("accuracy", 1): [forget], ("loss-mia", 1): [auc], ("loss-mia", 2): []}
 
-    page = scenario_page(dataclasses.replace(table, definitions=known))
+    page = render(world({"m": 0}, n=3), definitions)["s.md"]
 
     section = page.partition("## Metrics")[2].partition("## Settings")[0]
     assert [line for line in section.splitlines() if line.startswith("| `")] == [
