@@ -78,7 +78,7 @@ class Table:
         """Why nothing is ranked, whatever the rows; empty where nothing stands in the way."""
         if self.unmeasured:
             names = ", ".join(f"`{name}`" for name in self.unmeasured)
-            return f"{names}, which counts in the gap, was not measured"
+            return f"no run has a value of {names}, which the average gap needs"
         if self.discriminates is None:
             return f"fewer than {FEWEST_REPLICATES} replicates have original and retrained models"
         return "" if self.discriminates else "this scenario does not discriminate"

@@ -73,7 +73,7 @@ def test_an_attack_that_was_not_measured_is_named():
 
     page = scenario_page(tables(found)[0])
 
-    reason = "`no-such.thing`, which counts in the gap, was not measured"
+    reason = "no run has a value of `no-such.thing`, which the average gap needs"
     assert f"Nothing is ranked: {reason}" in page
     assert cells(page, "m")["Note"] == "no gap"
     assert "smallest ratio" not in page

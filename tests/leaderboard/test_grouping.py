@@ -1,0 +1,54 @@
+"""What two runs share, and what keeps them apart."""
+
+import dataclasses
+
+import pytest
+from machines import SCENARIO, run
+
+from harness import RandomFraction
+from harness.leaderboard.grouping import hardware_of, problem_of, row_of
+from harness.records.lines import Basis
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"scenario": dataclasses.replace(SCENARIO, mia="entropy-mia.auc", replicates=99)},
+        {"basis": Basis("hash", class_name="cat")},
+    ],
+    ids=["what only a page needs", "the name of the class"],
+)
+def test_runs_of_one_problem_share_a_table(other):
+    assert problem_of(run("m", 0, **other)) == problem_of(run("n", 1))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"scenario": dataclasses.replace(SCENARIO, forget=RandomFraction(0.2))},
+        {"basis": Basis("other")},
+        {"basis": Basis("hash", build="other")},
+        {"basis": Basis("hash", code=1)},
+    ],
+    ids=["rule", "data", "backbone", "harness"],
+)
+def test_runs_of_different_problems_share_no_table(other):
+    assert problem_of(run("m", 0, **other)) != problem_of(run("m", 0))
+
+
+def test_equal_settings_are_one_row_however_their_numbers_are_written():
+    whole, real = {"a": 1, "b": [2, {"c": 3}]}, {"b": [2.0, {"c": 3.0}], "a": 1.0}
+
+    assert row_of(run("m", 0, config=whole)) == row_of(run("m", 1, config=real))
+    assert row_of(run("m", 0, config=whole)) != row_of(run("m", 0, config={**whole, "a": 1.5}))
+    assert row_of(run("m", 0, config=whole)) != row_of(run("n", 0, config=whole))
+
+
+def test_a_cpu_is_named_with_what_makes_its_numbers_and_seconds_its_own():
+    line = run("m", 0, machine="box")
+    known = {**line.circumstances, "capability": "AVX2"}
+    on_gpu = {**line.circumstances, "device": "cuda"}
+
+    assert hardware_of(line) == "box (cpu, 1 thread(s) a process)"
+    assert hardware_of(dataclasses.replace(line, circumstances=known)).startswith("box (cpu, AVX2")
+    assert hardware_of(dataclasses.replace(line, circumstances=on_gpu)) == "box (cuda)"
