@@ -50,7 +50,8 @@ def _average_gap(table: Table) -> str:
         "the retrained models, in percentage points; 0 is best. The signed differences are in "
         "brackets. Each ± is the sample standard deviation over replicates; every replicate has "
         f"an original model and retrained models of its own. The row `{RETRAIN}` is the noise "
-        "floor: the gap of each retrained model to the others."
+        "floor: the gap that one more retrained model would show, estimated from each of them "
+        "against the others."
     )
 
 

@@ -66,7 +66,7 @@ def load_results(folder: str | os.PathLike[str] = "leaderboards") -> pd.DataFram
     ``status``         ``finished``, ``diverged``, ``changed architecture`` or ``failed``
     ``metric``         ``protocol.metric``, such as ``accuracy.forget``; missing without measurement
     ``version``        of the protocol; missing without measurement
-    ``value``          in the metric's unit, percent where it says nothing else; or missing
+    ``value``          in the metric's unit, most often percent; missing where there is none
     ``low``, ``high``  the 95 % interval over the ``n`` points that the value was measured on
     ``n``              how many points these are
     ``note``           why there is no value

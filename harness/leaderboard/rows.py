@@ -120,8 +120,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Makes the rows of one table."""
+class RowBuilder:
+    """Makes the rows of one table, each from its runs."""
 
     selection: Selection
     comparison: Comparison

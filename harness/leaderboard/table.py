@@ -22,7 +22,7 @@ from harness.leaderboard.grouping import (
     replicate_of,
 )
 from harness.leaderboard.ranks import rank_sets, smallest_ratio
-from harness.leaderboard.rows import Row, Rows, labels
+from harness.leaderboard.rows import Row, RowBuilder, labels
 from harness.leaderboard.selection import Selection, select
 from harness.records.lines import Basis, Line, Measurement, Run, Undefined, merge
 from harness.specs.protocol import Metric
@@ -109,7 +109,7 @@ def _table(
     newest = max(kept, key=age)
     estimates = Estimates(kept, measured)
     comparison = Comparison(estimates, selection.retrained, components_of(newest))
-    rows = Rows(selection, comparison, commonest_hardware(kept))
+    rows = RowBuilder(selection, comparison, commonest_hardware(kept))
     field = admit(
         [rows.entry(key) for key, own in selection.rows.items() if own[0].method not in REFERENCES]
     )

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from harness.leaderboard.publish import published_lines
 from harness.leaderboard.ranks import FLOOR, significant_pairs
+from harness.leaderboard.table import tables
 
 ROWS, REPLICATES = 29, 10
 SPREADS = np.geomspace(0.1, 1.0, ROWS)[:, None]
@@ -97,9 +99,6 @@ def is_wrong(logs: Logs, true: Logs) -> bool:
 
 def real(folder: Path) -> Iterator[tuple[str, Model]]:
     """A model a table of a folder of leaderboards."""
-    from harness.leaderboard.publish import published_lines  # noqa: PLC0415 - it loads torch
-    from harness.leaderboard.table import tables  # noqa: PLC0415
-
     for table in tables(published_lines(folder)):
         gaps = [[cells[at] for at in sorted(cells)] for cells in table.gaps.values()]
         logs = np.log(np.maximum(gaps, FLOOR))
