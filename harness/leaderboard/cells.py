@@ -49,23 +49,18 @@ def rank_of(row: Row, table: Table) -> str:
 
 
 def gap_of(row: Row) -> str:
-    """The average gap; where some runs did not finish, that of the others and how many they are."""
-    if row.gap is None or row.outcomes.all_finished:
+    """The average gap; if some runs did not finish, that of the others and how many they are."""
+    if row.gap is not None or row.finished_gap is None:
         return mean_sd(row.gap)
-    return f"{mean_sd(row.gap)} in {row.gap.n} of {row.outcomes.replicates}"
-
-
-def gap_interval_of(row: Row) -> str:
-    """The interval of the average gap; none where some runs did not finish."""
-    return interval(row.gap if row.outcomes.all_finished else None)
+    return f"{mean_sd(row.finished_gap)} in {row.finished_gap.n} of {row.outcomes.replicates}"
 
 
 def n_of(row: Row) -> str:
-    """The replicates behind the gap; with all of the row's where there are fewer."""
+    """The replicates behind the gap; with all of the row's if there are fewer."""
     every = row.outcomes.replicates
-    if row.gap is None:
+    if row.finished_gap is None:
         return str(every) if row.outcomes.all_finished else f"0 of {every}"
-    return str(every) if row.gap.n == every else f"{row.gap.n} of {every}"
+    return str(every) if row.finished_gap.n == every else f"{row.finished_gap.n} of {every}"
 
 
 def metric_of(row: Row, name: str) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from harness.leaderboard.cells import (
     NONE,
     chosen_of,
-    gap_interval_of,
     gap_of,
     handicaps,
+    interval,
     metric_of,
     n_of,
     note_of,
@@ -122,7 +122,7 @@ def _results(table: Table) -> Iterable[tuple[str, list[str]]]:
 def _result(row: Row, table: Table) -> str:
     """With its settings, where the method has several rows in the table."""
     settings = row.label.removeprefix(row.method).strip()
-    n = f", n = {n_of(row)}" if row.gap is None or row.outcomes.all_finished else ""
+    n = f", n = {n_of(row)}" if row.gap is not None or row.finished_gap is None else ""
     found = f"{settings} average gap {gap_of(row)}{n}".strip()
     note = note_of(row, table)
     return f"{found}; {note}" if note else found
@@ -204,7 +204,7 @@ def _main_table(table: Table) -> str:
             row.label + (" †" if row.spending.uses_stored else ""),
             note_of(row, table),
             gap_of(row),
-            gap_interval_of(row),
+            interval(row.gap),
             *(metric_of(row, name) for name in table.components),
             seconds_of(row),
             passes_of(row),

@@ -101,9 +101,9 @@ class Row:
     rank: Rank | None
     unranked: str
     """Why it has no rank, where others on the page have one; empty for the references."""
-    gap: Summary | None
-    """In percentage points, over the finished runs; of ``retrain`` the noise floor. Of a row that
-    is ranked, on the page's own replicates."""
+    finished_gap: Summary | None
+    """The average gap of its finished runs, in percentage points; of ``retrain`` the noise floor.
+    Of a row that is ranked, on the page's own replicates."""
     metrics: Mapping[str, Measured]
     """By ``protocol.metric``."""
     spending: Spending
@@ -112,6 +112,11 @@ class Row:
     """Its hardware, where it is judged against other retrained models than most rows are."""
     newer_source: Progress | None
     """Of the method, where the row shows an older source."""
+
+    @property
+    def gap(self) -> Summary | None:
+        """The average gap; none if a run did not finish, since the others would flatter it."""
+        return self.finished_gap if self.outcomes.all_finished else None
 
     @property
     def is_reference(self) -> bool:
@@ -154,7 +159,7 @@ class RowBuilder:
             settings=self._settings(every, shown),
             rank=rank,
             unranked=field.reasons.get(key, ""),
-            gap=self._gap(shown),
+            finished_gap=self._finished_gap(shown),
             metrics=self._metrics(shown),
             spending=self._spending(shown),
             outcomes=Outcomes(
@@ -165,7 +170,7 @@ class RowBuilder:
             newer_source=self.selection.newer_sources.get(method),
         )
 
-    def _gap(self, runs: Sequence[Run]) -> Summary | None:
+    def _finished_gap(self, runs: Sequence[Run]) -> Summary | None:
         if runs[0].method == RETRAIN:
             gaps = self.comparison.noise_floor(self.selection.main)
         else:

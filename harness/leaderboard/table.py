@@ -156,4 +156,5 @@ def _definitions(every: Definitions, versions: Mapping[str, int]) -> dict[str, M
 
 def _order(row: Row) -> tuple[int, bool, float, str]:
     first = REFERENCES.index(row.method) if row.is_reference else len(REFERENCES)
-    return first, row.rank is None, row.gap.mean if row.gap else float("inf"), row.label
+    gap = row.finished_gap.mean if row.finished_gap else float("inf")
+    return first, row.rank is None, gap, row.label

@@ -167,7 +167,7 @@ class Ground:
         passes = took.mean * took.n
         if took.mean > self.means.most_passes:
             return Trial(settings, None, passes, "over the budget")
-        if row.gap is None or not row.outcomes.all_finished:
+        if row.gap is None:
             diverged = DIVERGED in row.outcomes.by_status
             return Trial(settings, None, passes, DIVERGED if diverged else "not measured")
         return Trial(settings, round(row.gap.mean, 4), passes)

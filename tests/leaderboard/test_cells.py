@@ -87,7 +87,7 @@ def test_a_row_with_a_diverged_run_is_shown_and_not_ranked():
 
     near, shown = row_of(table, "near"), cells(scenario_page(table), "near")
     assert near.outcomes.by_status == {"finished": 8, "diverged": 1}
-    assert (near.rank, near.gap.n) == (None, 8)
+    assert (near.rank, near.gap, near.finished_gap.n) == (None, None, 8)
     assert row_of(table, "far").rank == (1, 1, 1)
     assert (shown["Rank"], shown["Note"], shown["n"]) == ("–", "diverged: 1 of 9", "8 of 9")
     assert shown["Average gap"].endswith(" in 8 of 9")
@@ -106,7 +106,7 @@ def test_a_method_that_raised_in_its_bad_replicates_is_not_ranked_on_the_others(
     table = tables(found)[0]
 
     wild, page = row_of(table, "wild"), scenario_page(table)
-    assert (wild.rank, wild.gap.n) == (None, 5)
+    assert (wild.rank, wild.gap, wild.finished_gap.n) == (None, None, 5)
     assert wild.unranked == "failed: 3 of 8 (RuntimeError: no | memory; other reasons: 1)"
     assert "RuntimeError: no \\| memory" in page
     assert wild.spending.passes.mean == 10
