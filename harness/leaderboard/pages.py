@@ -24,7 +24,7 @@ from harness.leaderboard.explanations import explanations, provenance
 from harness.leaderboard.gaps import ACCURACIES
 from harness.leaderboard.markdown_table import markdown_table
 from harness.leaderboard.rows import Row
-from harness.leaderboard.table import Definitions, Table, tables
+from harness.leaderboard.table import Table, tables
 from harness.records.lines import Line
 from harness.specs.forgetting import percent
 from harness.specs.scenario import ORIGINAL, RETRAIN, Scenario
@@ -53,9 +53,9 @@ METRICS = (
 BETTER = {"high": "higher", "low": "lower", "match": "nearer to the retrained models"}
 
 
-def render(lines: Iterable[Line], definitions: Definitions | None = None) -> dict[str, str]:
+def render(lines: Iterable[Line]) -> dict[str, str]:
     """File name → page. The same lines in any order give the same pages."""
-    every = tables(lines, definitions)
+    every = tables(lines)
     pages = {f"{table.scenario.name}.md": scenario_page(table) for table in every}
     results: dict[str, list[list[str]]] = defaultdict(list)
     for table in every:

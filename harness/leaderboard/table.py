@@ -24,7 +24,7 @@ from harness.leaderboard.grouping import (
 from harness.leaderboard.ranks import rank_sets, smallest_ratio
 from harness.leaderboard.rows import Row, RowBuilder, labels
 from harness.leaderboard.selection import Selection, select
-from harness.records.lines import Basis, Line, Measurement, Run, Undefined, merge
+from harness.records.lines import Basis, Definition, Line, Measurement, Run, Undefined, merge
 from harness.specs.protocol import Metric
 from harness.specs.scenario import ORIGINAL, REFERENCES, Scenario
 
@@ -84,18 +84,21 @@ class Table:
         return "" if self.discriminates else "this scenario does not discriminate"
 
 
-def tables(lines: Iterable[Line], definitions: Definitions | None = None) -> list[Table]:
+def tables(lines: Iterable[Line]) -> list[Table]:
     """One table a scenario, by name; metrics without a definition are shown without one."""
     every = merge(lines)
+    definitions = {
+        (line.protocol, line.version): line.metrics
+        for line in every
+        if isinstance(line, Definition)
+    }
     runs = grouped((line for line in every if isinstance(line, Run)), lambda run: run.scenario.name)
     undefined: dict[str, dict[str, str]] = defaultdict(dict)
     for line in every:
         if isinstance(line, Undefined):
             undefined[line.scenario][line.method] = line.reason
     measured = measured_by_run(every)
-    return [
-        _table(runs[name], measured, undefined[name], definitions or {}) for name in sorted(runs)
-    ]
+    return [_table(runs[name], measured, undefined[name], definitions) for name in sorted(runs)]
 
 
 def _table(

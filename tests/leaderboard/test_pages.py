@@ -8,7 +8,7 @@ from worlds import lines, row, world
 from harness import Estimate, Metric
 from harness.leaderboard.pages import render, scenario_page
 from harness.leaderboard.table import tables
-from harness.records.lines import Measurement, Run
+from harness.records.lines import Definition, Measurement, Run
 
 
 def test_rows_of_one_method_are_told_apart_on_its_page():
@@ -74,9 +74,13 @@ def test_a_metric_without_value_is_a_dash_with_its_reason():
 def test_a_page_says_what_each_metric_means_and_which_way_is_good():
     forget = Metric("forget", meaning="Accuracy | forget set.")
     auc = Metric("auc", unit="", goal="low", meaning="How well losses tell.")
-    definitions = {("accuracy", 1): [forget], ("loss-mia", 1): [auc], ("loss-mia", 2): []}
+    definitions = [
+        Definition("accuracy", 1, (forget,)),
+        Definition("loss-mia", 1, (auc,)),
+        Definition("loss-mia", 2, ()),
+    ]
 
-    page = render(world({"m": 0}, n=3), definitions)["s.md"]
+    page = render([*world({"m": 0}, n=3), *definitions])["s.md"]
 
     section = page.partition("## Metrics")[2].partition("## Settings")[0]
     assert [line for line in section.splitlines() if line.startswith("| `")] == [
