@@ -10,7 +10,7 @@ import pytest
 BOARDS = Path(__file__).parents[1] / "leaderboards"
 PICTURE = (BOARDS / "gaps.svg").read_text(encoding="utf-8")
 SVG = "{http://www.w3.org/2000/svg}"
-RENEW = "draw it again with `tox -e pictures`"
+RENEW = "draw it again with `tox -e front-page`"
 
 
 def page_rows():

@@ -1,6 +1,7 @@
 """What the README shows is true: its code runs, its commands are CI's, its table is the page's."""
 
 import importlib
+import json
 import re
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ from harness.leaderboard.publish import differing, files, published_lines
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BOARDS = ROOT / "leaderboards"
+VERBS = {"list", "run", "tune", "measure", "leaderboard", "show", "doctor"}
 
 
 def blocks(language):
@@ -61,18 +63,29 @@ def test_ci_calls_the_test_command_that_the_readme_gives():
     assert commands[1] in script
 
 
-COMMANDS = [shlex.split(words) for words in re.findall(r"`unlearn (run [^`]*)`", README)]
+COMMANDS = [
+    shlex.split(words)
+    for words in re.findall(r"(?:`|^    )unlearn ([^`\n]*)(?:`|$)", README, re.MULTILINE)
+]
+RUNS = [words for words in COMMANDS if words[0] == "run" and len(words) > 1]
 
 
-@pytest.mark.parametrize("words", [words for words in COMMANDS if "DIR" not in words], ids=" ".join)
-def test_a_command_of_the_readme_that_needs_no_data_is_understood(words, unlearn):
+@pytest.fixture
+def plugins(work):
+    """The files that the commands name."""
+    (work / "my_method.py").write_text(blocks("python")[0])
+    (work / "my_protocol.py").write_text((ROOT / "harness/protocols/accuracy.py").read_text())
+
+
+@pytest.mark.parametrize("words", [words for words in RUNS if "DIR" not in words], ids=" ".join)
+def test_a_command_of_the_readme_that_needs_no_data_is_understood(words, plugins, unlearn):
     status, out, err = unlearn(*words, "--dry-run", "--out", ROOT / "leaderboards")
 
-    assert (status, err) == (0, "")
+    assert status == 0, err
     assert "would do" in out
 
 
-@pytest.mark.parametrize("words", [words for words in COMMANDS if "DIR" in words], ids=" ".join)
+@pytest.mark.parametrize("words", [words for words in RUNS if "DIR" in words], ids=" ".join)
 def test_a_command_of_the_readme_that_needs_data_asks_for_the_folder(words, work, unlearn):
     (work / "DIR").write_text("a file in its place, so that nothing is downloaded")
 
@@ -82,6 +95,25 @@ def test_a_command_of_the_readme_that_needs_data_asks_for_the_folder(words, work
     assert "--data DIR is a file; expected a folder" in err
 
 
+def test_the_commands_of_the_readme_beside_run_work_as_they_stand(plugins, work, unlearn):
+    protocol = work / "my_protocol.py"
+    protocol.write_text(protocol.read_text().replace('"accuracy"', '"my-accuracy"'))
+    unlearn("run", "finetune", "--scenario", "tiny")
+    unlearn("leaderboard")
+    first, *_ = (work / "leaderboards" / "records" / "tiny.jsonl").read_text().splitlines()
+    instead = {"RUN_ID": json.loads(first)["run_id"], "digits-random10": "tiny-long"}
+
+    failed = {}
+    for words in (words for words in COMMANDS if words[0] != "run"):
+        more = ["--trials", "3", "--workers", "1"] if words[0] == "tune" else []
+        status, _, err = unlearn(*(instead.get(word, word) for word in words), *more)
+        if status:
+            failed[" ".join(words)] = err
+
+    assert failed == {}
+    assert {verb for verb, *_ in COMMANDS} == VERBS
+
+
 def test_the_committed_tables_are_what_the_committed_records_render_to():
     wanted = files(published_lines(BOARDS))
 
@@ -89,12 +121,27 @@ def test_the_committed_tables_are_what_the_committed_records_render_to():
     assert differing(BOARDS, wanted) == []
 
 
-def test_the_readmes_table_is_taken_from_the_page():
+def test_the_readmes_table_is_the_head_of_the_page():
     shown = table_rows(README.partition("<!-- table -->")[2].partition("<!-- /table -->")[0])
     page = table_rows((BOARDS / "digits-random10.md").read_text(encoding="utf-8"))
-    head = page[0]
-    columns = [head.index(title) for title in shown[0]]
+    columns = [page[0].index(title) for title in shown[0]]
 
-    assert [row for row in page[1 : len(shown)] if [row[c] for c in columns] not in shown] == []
-    assert len(shown) > 3
+    wanted = [[row[c] for c in columns] for row in page[: len(shown)]]
+
+    assert shown == wanted, "copy it again with `tox -e front-page`"
+    assert [row[1] for row in shown[1:3]] == ["original", "retrain"]
+    assert sum(row[0].startswith(("1 ", "2 ", "3 ", "4 ", "5 ")) for row in shown) == 5
     assert "Note" in shown[0]  # why a row has no rank, and what it was granted more than others
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "harness/README.md"])
+def test_every_link_to_a_file_leads_to_one_and_every_picture_has_words_for_who_cannot_see_it(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)
+
+    missing = [
+        to for to in targets if "://" not in to and not (ROOT / page).parent.joinpath(to).exists()
+    ]
+
+    assert missing == []
+    assert all(len(words) > 40 for words in re.findall(r"!\[([^\]]*)\]", text))
