@@ -15,13 +15,13 @@ EXAMPLES = dict(
     re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```$", MAP, re.DOTALL | re.MULTILINE)
 )
 COMMANDS = [shlex.split(line) for line in re.findall(r"^    unlearn (.*)$", MAP, re.MULTILINE)]
-SHOWN = {  # what each example's page must have of it
-    "quick.py": ("quick.md", "| finetune"),
-    "ascent.py": ("quick.md", "| ascend-then-repair"),
-    "agreement.py": ("quick.md", "agreement.forget"),
-    "quadrants.py": ("quick-quadrants.md", "Data set `quadrants`"),
-    "small_net.py": ("quick-small-net.md", "backbone `small-net"),
-    "balanced.py": ("quick-balanced.md", "10 images of each class"),
+SIGNS = {  # what the pages must have of each example
+    "quick.py": "# quick\n",
+    "ascent.py": "| ascend-then-repair",
+    "agreement.py": "agreement.forget",
+    "quadrants.py": "Data set `quadrants`",
+    "small_net.py": "backbone `small-net",
+    "balanced.py": "10 images of each class",
 }
 
 
@@ -50,20 +50,20 @@ def unlearn(folder, monkeypatch, capsys):
     return call
 
 
-def test_the_examples_are_those_that_are_held_to_their_pages():
-    assert {*EXAMPLES} == {*SHOWN}
+def test_the_examples_are_those_that_are_held_to_the_pages():
+    assert {*EXAMPLES} == {*SIGNS}
     assert all(len(commands_with(name)) == 1 for name in EXAMPLES)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs_by_its_command_and_shows_on_its_page(name, folder, unlearn):
-    page, sign = SHOWN[name]
+def test_an_example_runs_by_its_command_and_shows_on_a_page(name, folder, unlearn):
     (words,) = commands_with(name)
 
     failures = [unlearn(*words, "--device", "cpu"), unlearn("leaderboard")]
 
+    pages = [page.read_text(encoding="utf-8") for page in (folder / "leaderboards").glob("*.md")]
     assert failures == ["", ""]
-    assert sign in (folder / "leaderboards" / page).read_text(encoding="utf-8")
+    assert any(SIGNS[name] in page for page in pages)
 
 
 def test_the_table_of_rooms_is_the_folder_from_the_lowest_floor_up():
