@@ -1,16 +1,16 @@
-"""Draws the README's picture, the average gaps of the digits page, from the published records.
+"""Draws the README's picture: the average gaps of the digits page, which the records render to.
 
     python tests/benchmarks/gap_picture.py    # writes leaderboards/gaps.svg; needs matplotlib
 
-The same records give the same bytes with the same matplotlib. Text stays text, so the file is small
-and its words can be searched; the ground is white, so that it reads on light and dark pages alike.
+The same page gives the same bytes with the same matplotlib. Text stays text, so the file is small
+and its words can be searched. The ground is white, so that it reads on light and dark pages alike.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -18,14 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
+from page_rows import DIGITS, page_rows
 
-from harness.leaderboard.publish import published_lines
-from harness.leaderboard.standings import tables
-from harness.specs.scenario import ORIGINAL, REFERENCES, RETRAIN
-
-SCENARIO = "digits-random10"
-PICTURE = "gaps.svg"
-BOARDS = Path(__file__).parents[2] / "leaderboards"
+PICTURE = DIGITS.with_name("gaps.svg")
+ORIGINAL, RETRAIN = REFERENCES = ("original", "retrain")
 
 INK, FAINT, RULE, GRID = "#24292f", "#6e7781", "#c4cad1", "#e7eaee"
 OURS, OTHERS, FLOOR = "#0b62c4", "#444c56", "#2e8b57"
@@ -71,19 +67,18 @@ class Row(NamedTuple):
         return OURS if self.label.startswith(FAMILY) else OTHERS
 
 
-def rows_of(boards: Path) -> list[Row]:
-    """The references and the ranked rows of the digits page, in its order."""
-    (table,) = (t for t in tables(published_lines(boards)) if t.scenario["name"] == SCENARIO)
+def rows_of(page: str) -> list[Row]:
+    """The references and the ranked rows of a page, in its order."""
     rows = []
-    for standing in table.standings:
-        gap, rank = standing.gap, standing.rank
-        if gap is None or gap.low is None or gap.high is None:
+    for cells in page_rows(page):
+        label = cells["Method"].removesuffix(" †")
+        if cells["Rank"] == "–" and label not in REFERENCES:
             continue
-        if rank is None and standing.method not in REFERENCES:
-            continue
-        ranks = f"{rank.low}–{rank.high}" if rank and rank.low is not None else ""
-        beyond = rank is not None and standing.beyond_budget
-        rows.append(Row(standing.label, gap.mean, gap.low, gap.high, ranks, beyond))
+        low, high = map(float, cells["95 % interval"].strip("[]").split(","))
+        mean = float(cells["Average gap"].partition(" ")[0])
+        ranks = re.search(r"\((\d+–\d+)\)", cells["Rank"])
+        beyond = "beyond the budget" in cells["Note"]
+        rows.append(Row(label, mean, low, high, ranks[1] if ranks else "", beyond))
     return rows
 
 
@@ -202,13 +197,11 @@ def _legend(axes: Axes) -> None:
 
 
 def main() -> None:
-    """Writes the picture beside the pages."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("boards", nargs="?", type=Path, default=BOARDS)
-    boards = parser.parse_args().boards
+    """Writes the picture beside the page."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     with mpl.rc_context(STYLE):
-        draw(rows_of(boards)).savefig(
-            boards / PICTURE, metadata={"Date": None, "Title": f"Average gaps on {SCENARIO}"}
+        draw(rows_of(DIGITS.read_text(encoding="utf-8"))).savefig(
+            PICTURE, metadata={"Date": None, "Title": f"Average gaps on {DIGITS.stem}"}
         )
 
 
