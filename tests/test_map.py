@@ -91,6 +91,19 @@ def test_the_row_that_the_map_reads_is_one_of_the_page():
         assert value in MAP.partition("<!-- /row -->")[2]
 
 
+def test_the_records_load_as_the_map_says_and_give_the_order_of_the_page(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    (block,) = re.findall(r"^```python\nimport harness\n(.*?)^```$", MAP, re.DOTALL | re.MULTILINE)
+    page = (ROOT / "leaderboards" / "digits-random10.md").read_text(encoding="utf-8")
+
+    exec(f"import harness\n{block}", {})
+
+    printed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    ranked = re.findall(r"^\| \d+ \(.*?\| (\S+)", page, re.MULTILINE)
+    assert len(ranked) > 5
+    assert [name for name in printed if name in ranked] == ranked
+
+
 def test_the_glossary_has_one_line_a_term_in_the_order_of_the_alphabet():
     terms = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", MAP.partition("## Glossary")[2], re.MULTILINE)
 
