@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import main
 from harness.leaderboard.publish import differing, files, published_lines
 
 ROOT = Path(__file__).parents[1]
@@ -63,10 +64,17 @@ def test_ci_calls_the_test_command_that_the_readme_gives():
     assert commands[1] in script
 
 
-COMMANDS = [
-    shlex.split(words)
-    for words in re.findall(r"(?:`|^    )unlearn ([^`\n]*)(?:`|$)", README, re.MULTILINE)
-]
+PAGES = ("README.md", "CONTRIBUTING.md", "harness/README.md")
+
+
+def commands(page):
+    """The words after ``unlearn`` of every command that a page shows."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(r"(?:`|^ {4,})unlearn ([^`\n]*)(?:`|$)", text, re.MULTILINE)
+    return [shlex.split(words) for words in found]
+
+
+COMMANDS = commands("README.md")
 RUNS = [words for words in COMMANDS if words[0] == "run" and len(words) > 1]
 
 
@@ -114,6 +122,20 @@ def test_the_commands_of_the_readme_beside_run_work_as_they_stand(plugins, work,
     assert {verb for verb, *_ in COMMANDS} == VERBS
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_option_that_a_page_gives_to_a_verb_is_in_the_verbs_help(page, capsys):
+    shown = [(words[0], word) for words in commands(page) for word in words if word[:1] == "-"]
+    helps = {}
+    for verb in {verb for verb, _ in shown} & VERBS:
+        assert main([verb, "--help"]) == 0
+        helps[verb] = capsys.readouterr().out
+
+    unknown = [(verb, word) for verb, word in shown if verb in VERBS and word not in helps[verb]]
+
+    assert shown
+    assert unknown == []
+
+
 def test_the_committed_tables_are_what_the_committed_records_render_to():
     wanted = files(published_lines(BOARDS))
 
@@ -132,9 +154,6 @@ def test_the_readmes_table_is_the_head_of_the_page():
     assert [row[1] for row in shown[1:3]] == ["original", "retrain"]
     assert sum(row[0].startswith(("1 ", "2 ", "3 ", "4 ", "5 ")) for row in shown) == 5
     assert "Note" in shown[0]  # why a row has no rank, and what it was granted more than others
-
-
-PAGES = ("README.md", "CONTRIBUTING.md", "harness/README.md")
 
 
 def anchors(path):
