@@ -19,8 +19,8 @@ SIGNS = {  # what the pages must have of each example
     "quick.py": "# quick\n",
     "ascent.py": "| ascend-then-repair",
     "agreement.py": "agreement.forget",
-    "quadrants.py": "Data set `quadrants`",
-    "small_net.py": "backbone `small-net",
+    "quadrants.py": "`quadrants`",
+    "small_net.py": "`small-net",
     "balanced.py": "10 images of each class",
 }
 
