@@ -152,7 +152,7 @@ def test_files_edited_in_a_copy_are_edits_of_their_users(methods, tmp_path):
         (closest, future, future),
         (closest, future, f"# a comment\n{future}"),
         (closest, "\nimport torch\n", "\nimport torch\nAGAIN = 2\n"),
-        ("baselines/salun.py", "\nimport torch\n", "\nimport torch\nMORE = 3\n"),
+        ("baselines/parts/saliency.py", "\nimport torch\n", "\nimport torch\nMORE = 3\n"),
     ]
 
     done = subprocess.run(
