@@ -21,7 +21,8 @@ from harness import Batch, Method, Span, Task, as_float, fine_tune, hookimpl, jo
 def _refuse_changed(config: AmunConfig, *names: str) -> None:
     """Raises ValueError for a changed setting that has no effect on the variant."""
     for name in names:
-        found, own = getattr(config, name), getattr(type(config), name)
+        found = getattr(config, name)
+        own = getattr(type(config), name)
         if found != own:
             raise ValueError(
                 f"{name} has no effect on this variant; got {found!r}; leave it at {own!r}"
