@@ -60,7 +60,7 @@ INSIDE = {
     ),
     "protocols": ({"estimates"}, {"accuracy", "confidence_mia", "entropy_mia", "loss_mia"}),
     "records": (
-        {"lines", "store", "type_checks"},
+        {"lines", "store"},
         {"tuned", "versions"},
         {"parsing"},
         {"stored"},

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from harness.specs.checks import NOT_NEGATIVE, OneOf, Whole, settle
+from harness.specs.names import check_name
 from harness.specs.plugin_rules import RecordedRule
 from harness.specs.protocol import Cost, Estimate, Metric
 from harness.specs.scenario import Replicate, Scenario
@@ -71,6 +73,10 @@ class Run:
     reason: str = ""
     """One line: why the status is not FINISHED."""
 
+    def __post_init__(self) -> None:
+        check_name("method", self.method)
+        settle(self, "run", draw=Whole(0), status=OneOf(STATUSES), tuning_passes=NOT_NEGATIVE)
+
     @cached_property
     def outcome(self) -> str:
         """What came of it beside what, on one machine; empty for lines without digests.
@@ -97,6 +103,10 @@ class Measurement:
     outcome: str = ""
     """Of the run that was measured."""
 
+    def __post_init__(self) -> None:
+        check_name("protocol", self.protocol)
+        settle(self, "measurement", version=Whole(0))
+
 
 @dataclass(frozen=True)
 class Undefined:
@@ -106,6 +116,10 @@ class Undefined:
     method: str
     reason: str
 
+    def __post_init__(self) -> None:
+        check_name("scenario", self.scenario)
+        check_name("method", self.method)
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -114,6 +128,10 @@ class Definition:
     protocol: str
     version: int
     metrics: tuple[Metric, ...]
+
+    def __post_init__(self) -> None:
+        check_name("protocol", self.protocol)
+        settle(self, "definition", version=Whole(0))
 
 
 Line = Run | Measurement | Undefined | Definition

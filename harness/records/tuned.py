@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from filelock import FileLock
 
 from harness.errors import UserError
 from harness.records.lines import identity, plain
-from harness.records.type_checks import require_type
+from harness.specs.checks import NOT_NEGATIVE, OrNone, settle
 from harness.specs.names import check_name
 from harness.specs.scenario import Scenario
 
@@ -35,7 +36,7 @@ OF = ", of "
 class Trial:
     """One try of some settings."""
 
-    settings: Mapping[str, str | float | bool | None]
+    settings: Mapping[str, str | int | float | bool | None]
     gap: float | None
     """Percentage points; none where it failed, diverged or went over the budget."""
     passes: float
@@ -44,9 +45,7 @@ class Trial:
     """Why it has no gap."""
 
     def __post_init__(self) -> None:
-        require_type("trial", self)
-        if (self.gap or 0) < 0 or self.passes < 0:
-            raise ValueError(f"gap and passes must not be negative; got {self.gap}, {self.passes}")
+        settle(self, "trial", gap=OrNone(NOT_NEGATIVE), passes=NOT_NEGATIVE)
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,6 @@ class Tuning:
     """What ``problem_of`` gave; empty in files of versions before it."""
 
     def __post_init__(self) -> None:
-        require_type("tuning", self)
         if not self.trials or self.replicates < 1:
             raise ValueError("expected one trial or more, on one replicate or more")
 
@@ -178,7 +176,8 @@ def _text(tuning: Tuning | Unread) -> str:
 def _entry(name: str, entry: Any) -> Tuning | Unread:
     try:
         check_name("method", name)
-        require_type("its entry", entry, Mapping)
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"expected an object; got {entry!r:.60}")
         tuning = tuning_of({key: entry[key] for key in entry if key not in ("settings", "gap")})
         best = tuning.best
         if (entry["settings"], entry["gap"]) != ((best.settings, best.gap) if best else ({}, None)):
@@ -197,8 +196,7 @@ def tuning_of(parts: Mapping[str, Any]) -> Tuning:
     _require_known(parts, [field.name for field in fields(Tuning)])
     for each in parts["trials"]:
         _require_known(each, [field.name for field in fields(Trial)])
-    trials = tuple(Trial(**each) for each in parts["trials"])
-    return Tuning(parts["source"], parts["replicates"], trials, parts.get("problem", ""))
+    return msgspec.convert(parts, Tuning)
 
 
 def _require_known(found: Iterable[str], known: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from harness.records.lines import STATUSES, Basis, Definition, Measurement, Run, Undefined
 from harness.specs.augmentation import Augmentation
-from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
+from harness.specs.forgetting import BUILT_IN, ForgetRule
 from harness.specs.plugin_rules import is_recorded
 from harness.specs.protocol import Cost, Estimate, Metric
 from harness.specs.scenario import Recipe, Replicate, Scenario
@@ -27,17 +27,10 @@ CLASSES: Mapping[str, type[Any]] = {
 }
 """The kinds of line."""
 
+RULES: Mapping[str, type[ForgetRule]] = {rule.__name__: rule for rule in BUILT_IN}
+
 PARTS: Mapping[str, type[Any]] = {
-    part.__name__: part
-    for part in (
-        Scenario,
-        Recipe,
-        Augmentation,
-        RandomFraction,
-        WholeClass,
-        ClassFraction,
-        GivenRows,
-    )
+    part.__name__: part for part in (Scenario, Recipe, Augmentation, *BUILT_IN)
 }
 """What a scenario is made of, by the name under which ``plain`` writes it."""
 

@@ -19,9 +19,9 @@ from harness.errors import UserError, unknown
 from harness.leaderboard.admission import BY_HAND
 from harness.plugins.catalog import find
 from harness.records.tuned import FOLDER, Tuning, Unread, read
-from harness.records.type_checks import LARGEST_FLOAT, LARGEST_INT
 from harness.runs.plan import Entrant
 from harness.specs.catalog import Catalog
+from harness.specs.checks import LARGEST_FLOAT, LARGEST_INT
 from harness.specs.configs import checked_config
 from harness.specs.method import Method
 from harness.specs.scenario import REFERENCES, Replicate, Scenario
@@ -223,6 +223,6 @@ def _number(text: str, wanted: type[int] | type[float]) -> int | float:
         raise ValueError(f"expected {kind}; got {text!r}") from None
     if not math.isfinite(value):
         raise ValueError(f"expected a finite number; got {text!r}")
-    if abs(value) >= (LARGEST_INT if wanted is int else LARGEST_FLOAT):
+    if abs(value) > (LARGEST_INT if wanted is int else LARGEST_FLOAT):
         raise ValueError(f"no record holds a number as large as {text}")
     return value

@@ -23,9 +23,8 @@ def settle(spec: object, what: str, **kinds: Kind) -> None:
     Raises ValueError or TypeError that names the spec, the field, what was found and what is
     expected.
     """
-    fields = vars(spec)
     for name, kind in kinds.items():
-        value = fields[name]
+        value = getattr(spec, name)
         try:
             taken = kind.take(value)
         except (ValueError, TypeError, OverflowError) as error:

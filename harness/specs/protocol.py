@@ -51,9 +51,9 @@ STORED = "stored"
 class Cost:
     """What one model took to make, everything included."""
 
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, int | float]
     """By phase, the device synchronised."""
-    passes: float
+    passes: int | float
     """Floating-point work, in forwards of one sample through the backbone."""
     peak_memory: int | None = None
     """Bytes on the GPU; none on a CPU, where a process's memory is not one run's."""
@@ -80,9 +80,9 @@ CONFIDENCE = 0.95
 class Estimate:
     """A measured value with its 95 % interval over the points that it was measured on."""
 
-    value: float | None
-    low: float | None = None
-    high: float | None = None
+    value: int | float | None
+    low: int | float | None = None
+    high: int | float | None = None
     n: int = 0
     note: str = ""
     """Why there is no value."""
