@@ -108,8 +108,9 @@ def test_the_commands_of_the_readme_beside_run_work_as_they_stand(plugins, work,
     protocol.write_text(protocol.read_text().replace('"accuracy"', '"my-accuracy"'))
     unlearn("run", "finetune", "--scenario", "tiny")
     unlearn("leaderboard")
-    first, *_ = (work / "leaderboards" / "records" / "tiny.jsonl").read_text().splitlines()
-    instead = {"RUN_ID": json.loads(first)["run_id"], "digits-random10": "tiny-long"}
+    records = (work / "leaderboards" / "records" / "tiny.jsonl").read_text().splitlines()
+    run = next(line for line in map(json.loads, records) if line["kind"] == "run")
+    instead = {"RUN_ID": run["run_id"], "digits-random10": "tiny-long"}
 
     failed = {}
     for words in (words for words in COMMANDS if words[0] != "run"):
