@@ -44,7 +44,7 @@ def stored_lines(
                 else:
                     found.append(line_of(fields))
             except CorruptionError as error:
-                report(f"left out: {error}; `unlearn run` makes it anew")
+                report(f"left out: {error}; `unlearn run` rebuilds it")
             except MALFORMED as error:
                 report(f"left out: {kind}/{key} is not a record ({type(error).__name__}: {error})")
     if newer:

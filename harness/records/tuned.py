@@ -26,7 +26,7 @@ NO_PART = ("name", "dataset", "replicates")
 
 
 ODD = (ValueError, TypeError, KeyError, AttributeError)
-"""What reading an entry raises that is none."""
+"""Raised for an invalid entry."""
 
 OF = ", of "
 """What follows it in ``Tuning.chosen`` is what the tuning was of, where that is not the present."""

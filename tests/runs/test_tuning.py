@@ -216,10 +216,16 @@ ENTRY = {"settings": {"lr": 0.5}, "gap": 1.0, "source": "x", "replicates": 1, "t
         ({**ENTRY, "trials": [{**TRIAL, "seconds": 1.0}]}, "unknown field 'seconds'"),
         ({**ENTRY, "settings": {"lr": 0.7}}, "not those of its best trial"),
         ({**ENTRY, "trials": []}, "expected one trial or more"),
-        ({**ENTRY, "replicates": "1"}, "replicates: expected int"),
-        ({**ENTRY, "trials": [{**TRIAL, "gap": -1.0}]}, "must not be negative"),
-        ({name: ENTRY[name] for name in ENTRY if name != "source"}, "it lacks 'source'"),
-        ([], "its entry: expected Mapping"),
+        ({**ENTRY, "replicates": "1"}, "Expected `int`, got `str` - at `$.replicates`"),
+        (
+            {**ENTRY, "trials": [{**TRIAL, "gap": -1.0}]},
+            "gap must be a finite number of",
+        ),
+        (
+            {name: ENTRY[name] for name in ENTRY if name != "source"},
+            "missing required field `source`",
+        ),
+        ([], "expected an object; got []"),
     ],
 )
 def test_an_entry_that_cannot_be_read_is_kept_and_named(unlearn, work, entry, reason):
