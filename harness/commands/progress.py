@@ -13,8 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from harness.runs.plan import MODEL, Plan
-from harness.runs.worker import BROKEN, CHANGED, DONE, FAILED, RUNNING, STARTED, WAITING, Event
+from harness.records.store import StepId
+from harness.runs.keys import MODEL
+from harness.runs.plan import Plan
+from harness.runs.pool import BROKEN, CHANGED, RUNNING, STARTED, WAITING, Event
+from harness.runs.remaining import Remaining
+from harness.runs.worker import DONE, FAILED
 
 SLOW = 10
 """Times its method's median: a step that takes longer is told once."""
@@ -23,10 +27,10 @@ SLOW_SECONDS = 5.0
 """A step below is never told: what else the machine does may slow it down so much."""
 
 SAYINGS = {
-    BROKEN: "thrown away and made anew: {event.text}",
+    BROKEN: "corrupt; rebuilding: {event.reason}",
     CHANGED: "changed: {event.reason}",
     FAILED: "failed: {event.reason}",
-    WAITING: "another command is at it; waiting for that",
+    WAITING: "another command is working on it; waiting",
 }
 
 
@@ -34,18 +38,18 @@ class Progress:
     """Listens to events; one bar over the models to make, since all else takes no time."""
 
     def __init__(self, plan: Plan, workers: int) -> None:
-        self._rows = {step.at: step.row for step in plan.steps}
+        self._runs = {step.id: step.run for step in plan.steps}
         self._workers = workers
         self._seconds: dict[str, list[float]] = defaultdict(list)
-        self._running: dict[tuple[str, str], str] = {}
+        self._running: dict[StepId, str] = {}
         self._left: list[str] = []
-        self._slow: set[tuple[str, str]] = set()
+        self._slow: set[StepId] = set()
         self._bar: Bar | None = None
 
     @contextmanager
     def showing(self, todo: Plan) -> Iterator[None]:
         """Shows the bar while a plan is worked off."""
-        self._left = [step.row.method for step in todo.steps if step.kind == MODEL]
+        self._left = [step.run.method for step in todo.steps if step.id.kind == MODEL]
         console = Console(stderr=True, force_terminal=sys.stderr.isatty())  # whatever FORCE_COLOR
         if not console.is_terminal or console.is_dumb_terminal or not todo.steps:
             yield
@@ -59,31 +63,35 @@ class Progress:
 
     def report(self, event: Event) -> None:
         """Takes note of one event."""
-        at = event.kind, event.key
-        row = self._rows[at]
-        if event.what == STARTED and event.kind == MODEL:
-            self._running[at] = str(row)
-        elif event.what in (DONE, FAILED) and event.kind == MODEL:
-            self._running.pop(at, None)
-            if row.method in self._left:
-                self._left.remove(row.method)
+        run = self._runs[event.step]
+        if event.what == STARTED and event.step.kind == MODEL:
+            self._running[event.step] = str(run)
+        elif event.what in (DONE, FAILED) and event.step.kind == MODEL:
+            self._running.pop(event.step, None)
+            if run.method in self._left:
+                self._left.remove(run.method)
             if event.what == DONE:
-                self._seconds[row.method].append(event.seconds)
+                self._seconds[run.method].append(event.seconds)
         if event.what == RUNNING:
-            self._look_at(event, row.method)
+            self._look_at(event, run.method)
         elif event.what in SAYINGS:
-            self._say(f"unlearn: {row}: {SAYINGS[event.what].format(event=event)}")
+            self._say(f"unlearn: {run}: {SAYINGS[event.what].format(event=event)}")
         self._draw()
+
+    def tell_broken(self, rest: Remaining) -> None:
+        """Tells which results were found broken and will be rebuilt."""
+        for step, fault in rest.broken.items():
+            self.report(Event(BROKEN, step, fault))
 
     def _look_at(self, event: Event, method: str) -> None:
         """Tells once of a step that takes much longer than others of its method."""
         seen = self._seconds[method]
         usual = statistics.median(seen) if seen else math.inf
-        if event.seconds > max(SLOW * usual, SLOW_SECONDS) and event.at not in self._slow:
-            self._slow.add(event.at)
+        if event.seconds > max(SLOW * usual, SLOW_SECONDS) and event.step not in self._slow:
+            self._slow.add(event.step)
             self._say(
-                f"unlearn: {self._rows[event.at]}: has taken {event.seconds:.0f} s so far; half of "
-                f"its method's runs took at most {usual:.1f} s; --step-timeout would end it"
+                f"unlearn: {self._runs[event.step]}: has taken {event.seconds:.0f} s so far; half "
+                f"of its method's runs took at most {usual:.1f} s; --step-timeout would end it"
             )
 
     def _say(self, text: str) -> None:

@@ -16,49 +16,49 @@ from harness.records.lines import Undefined, identity
 from harness.records.store import Store
 from harness.records.stored import UNDEFINED
 from harness.records.tuned import FOLDER
-from harness.runs.entrants import Request, wanted_scenarios
-from harness.runs.outcome import Outcome, run
-from harness.runs.plan import KINDS, MODEL, Plan
-from harness.runs.pool import Means
+from harness.runs.keys import KINDS, MODEL
+from harness.runs.plan import Plan
+from harness.runs.pool import Means, Outcome, do_plan
 from harness.runs.recording import record_definitions
-from harness.runs.staleness import missing
-from harness.runs.steps import Bench
-from harness.runs.worker import prepare
-from harness.specs.catalog import Catalog
+from harness.runs.remaining import Remaining, remaining
+from harness.runs.wanted import Wanted, prepare, wanted_scenarios
+from harness.runs.workspace import Workspace
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the plan; 1 where a method or a process failed."""
     catalog = plugins.catalog(arguments.plugins)
     means = machine.means(arguments, machine.workers(arguments))
-    request = _request(arguments)
-    bench, plan = prepare(request, catalog)
-    _require_rows(arguments.again, plan)
+    wanted = _wanted(arguments)
+    workspace, plan = prepare(wanted, catalog)
+    _require_methods(arguments.again, plan)
     progress = Progress(plan, max(1, means.workers))
-    todo = missing(plan, bench, progress.report, again=arguments.again, dry=arguments.dry_run)
+    rest = remaining(plan, workspace.store, again=arguments.again)
+    progress.tell_broken(rest)
     if not arguments.dry_run:
-        bench.store.open()
-        record_definitions(catalog.protocols.values(), bench.store)
-    _try_backbones(request, catalog, bench, todo, means)
-    for found in bench.notes():
+        rest.discard_results(workspace.store)
+        workspace.store.open()
+        record_definitions(catalog.protocols.values(), workspace.store)
+    _try_backbones(wanted, workspace, rest.plan, means)
+    for found in workspace.notes():
         print(found)
-    for note in tuning_notes(plan, catalog, request.tuned):
+    for note in tuning_notes(plan, catalog, wanted.tuned):
         print(f"unlearn: {note}", file=sys.stderr)
     for (scenario, method), reason in plan.undefined.items():
         print(f"skipped: {method} in {scenario}: {reason}")
         if not arguments.dry_run:
-            _note(Undefined(scenario, method, reason), bench.store)
+            _note(Undefined(scenario, method, reason), workspace.store)
     if arguments.dry_run:
-        print(_counts("would do", Counter(step.kind for step in todo.steps), todo, plan))
-        return tell_unread(todo)
-    with progress.showing(todo):
-        outcome = run(todo, bench, means, progress.report)
-    print(_counts("did", outcome.done, todo, plan))
-    return conclude(outcome) or tell_unread(todo)
+        print(_counts("would do", Counter(step.id.kind for step in rest.plan.steps), rest, plan))
+        return tell_unread(rest)
+    with progress.showing(rest.plan):
+        outcome = do_plan(rest.plan, workspace, means, progress.report)
+    print(_counts("did", outcome.done, rest, plan))
+    return conclude(outcome) or tell_unread(rest)
 
 
-def _request(arguments: argparse.Namespace) -> Request:
-    return Request(
+def _wanted(arguments: argparse.Namespace) -> Wanted:
+    return Wanted(
         methods=tuple(arguments.methods),
         suite=arguments.suite,
         scenarios=tuple(arguments.scenarios),
@@ -75,11 +75,11 @@ def _request(arguments: argparse.Namespace) -> Request:
     )
 
 
-def _require_rows(methods: Iterable[str], plan: Plan) -> None:
-    rows = {step.row.method for step in plan.steps}
-    for method in methods:
-        if method not in rows:
-            raise UserError(f"--again: {unknown('method of this run', method, rows)}")
+def _require_methods(again: Iterable[str], plan: Plan) -> None:
+    methods = {step.run.method for step in plan.steps}
+    for method in again:
+        if method not in methods:
+            raise UserError(f"--again: {unknown('method of this run', method, methods)}")
 
 
 def _note(line: Undefined, store: Store) -> None:
@@ -90,39 +90,36 @@ def _note(line: Undefined, store: Store) -> None:
             store.write(UNDEFINED, key, {"line": dataclasses.asdict(line)}, None)
 
 
-def _try_backbones(
-    request: Request, catalog: Catalog, bench: Bench, todo: Plan, means: Means
-) -> None:
-    """Tries every network: one that cannot work stops the command, what was changed is told."""
-    names = {step.row.scenario.name for step in todo.steps if step.kind == MODEL}
-    wanted = [each for each, _ in wanted_scenarios(request, catalog) if each.name in names]
-    for scenario, change in bench.try_backbones(wanted, apart=means.workers > 0):
+def _try_backbones(wanted: Wanted, workspace: Workspace, rest: Plan, means: Means) -> None:
+    """Tries every network: one that cannot work stops the command, any change to one is told."""
+    names = {step.run.scenario.name for step in rest.steps if step.id.kind == MODEL}
+    scenarios = [s for s, _ in wanted_scenarios(wanted, workspace.catalog) if s.name in names]
+    for scenario, change in workspace.try_backbones(scenarios, in_process=means.workers == 0):
         if change:
             print(f"changed: {scenario.backbone} in {scenario.name}: {change}")
 
 
-def _counts(verb: str, steps: Counter[str], todo: Plan, plan: Plan) -> str:
-    counts = [f"{steps[kind]} {kind}" for kind in KINDS]
-    there = len(plan.steps) - len(todo.steps) - todo.unread
-    return f"{verb} {', '.join(counts)}; {there} of {len(plan.steps)} results were there already"
+def _counts(verb: str, steps: Counter[str], rest: Remaining, plan: Plan) -> str:
+    counts = ", ".join(f"{steps[kind]} {kind}" for kind in KINDS)
+    return f"{verb} {counts}; {rest.present} of {len(plan.steps)} results were there already"
 
 
-def tell_unread(todo: Plan) -> int:
-    """Says how many results a newer version wrote; 1 where there are some, for they lack here."""
-    if todo.unread:
+def tell_unread(rest: Remaining) -> int:
+    """Says how many results a newer version wrote; 1 if there are some, since they are missing."""
+    if rest.unread:
         print(
-            f"unlearn: {todo.unread} results are of a newer version of this program, or need such "
-            f"a one: kept, not read and not made anew; update it, or name another --store",
+            f"unlearn: {rest.unread} results are of a newer version of this program, or depend on "
+            f"one: kept, neither read nor rebuilt; update this program, or name another --store",
             file=sys.stderr,
         )
-    return int(todo.unread > 0)
+    return int(rest.unread > 0)
 
 
 def conclude(outcome: Outcome) -> int:
-    """Prints what failed; the exit status, which is 0 only where every result is there."""
-    for (name, _), event in outcome.failures.items():
-        print(f"unlearn: {name} failed:\n{event.text.rstrip()}", file=sys.stderr)
-    if any(event.mistake for event in outcome.failures.values()):
+    """Prints what failed; returns the exit status, which is 0 only if every result is there."""
+    for (name, _), failure in outcome.failures.items():
+        print(f"unlearn: {name} failed:\n{failure.text.rstrip()}", file=sys.stderr)
+    if any(failure.mistake for failure in outcome.failures.values()):
         return 2
     if outcome.left and not outcome.failures:
         print(f"unlearn: {outcome.left} results are still missing", file=sys.stderr)

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from harness.records.tuned import OF
-from harness.runs.plan import Plan, Row
+from harness.runs.keys import PlannedRun
+from harness.runs.plan import Plan
 from harness.specs.catalog import Catalog
 from harness.specs.scenario import REFERENCES
 
@@ -23,26 +24,26 @@ def tuning_notes(plan: Plan, catalog: Catalog, tuned: str) -> Iterator[str]:
     """
     if not tuned:
         return
-    rows = {(step.row.scenario.name, step.row.method): step.row for step in plan.steps}
-    own = [row for row in rows.values() if row.method not in REFERENCES]
+    runs = {(step.run.scenario.name, step.run.method): step.run for step in plan.steps}
+    own = [run for run in runs.values() if run.method not in REFERENCES]
     yield from _outdated(own)
     untuned: dict[str, list[str]] = defaultdict(list)
     able: dict[str, list[str]] = defaultdict(list)
-    for row in own:
-        if catalog.methods[row.method].search:
-            able[row.scenario.name].append(row.method)
-            if not row.chosen:
-                untuned[row.scenario.name].append(row.method)
+    for run in own:
+        if catalog.methods[run.method].search:
+            able[run.scenario.name].append(run.method)
+            if not run.chosen:
+                untuned[run.scenario.name].append(run.method)
     if untuned:
         yield _untuned(untuned, able, tuned)
 
 
-def _outdated(rows: Collection[Row]) -> Iterator[str]:
+def _outdated(runs: Collection[PlannedRun]) -> Iterator[str]:
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        _, outdated, what = row.chosen.partition(OF)
+    for run in runs:
+        _, outdated, what = run.chosen.partition(OF)
         if outdated:
-            found[row.method][what].append(row.scenario.name)
+            found[run.method][what].append(run.scenario.name)
     for method, by_age in found.items():
         ages = "; ".join(f"{what} ({', '.join(names)})" for what, names in by_age.items())
         yield f"{method} runs with settings tuned for {ages}; `unlearn tune {method}` renews them"

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import json
+import math
 import mmap
 import os
 import select
@@ -13,7 +14,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -145,6 +146,19 @@ class Family:
             for ending in self.wait(SIGHT):
                 if ending.child is child:
                     return ending
+
+    def each(
+        self, works: Mapping[str, Callable[[], Any]], at_once: int, room: int = ROOM
+    ) -> Iterator[tuple[str, Ending]]:
+        """Calls functions in processes of their own; gives name and ending as each ends."""
+        waiting = [*works][::-1]
+        names: dict[Child, str] = {}
+        while waiting or names:
+            while waiting and len(names) < at_once:
+                name = waiting.pop()
+                names[self.fork(works[name], room)] = name
+            for ending in self.wait(math.inf):
+                yield names.pop(ending.child), ending
 
     def wait(self, seconds: float) -> list[Ending]:
         """Waits until a process ended, at most so long; gives all that did."""

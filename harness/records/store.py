@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FACTS, TENSORS, SEAL = "facts.json", "tensors.safetensors", "seal.json"
+
+
+class StepId(NamedTuple):
+    """What names a step, and its result in the store."""
+
+    kind: str
+    """What is done, which is the folder that the result lies in."""
+    key: str
+    """The hash of all that the result depends on."""
 
 
 class CorruptionError(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 from harness.records.lines import Line, Measurement, Run, identity_of, merge
 from harness.records.parsing import MALFORMED, line_of
-from harness.records.store import CorruptionError, Store
+from harness.records.store import CorruptionError, StepId, Store
 from harness.records.versions import is_newer, newer_text
 
 RUN, MEASUREMENT = "runs", "measurements"
@@ -24,7 +24,7 @@ KIND_OF_LINE = {
 def stored_lines(
     store: Store,
     report: Callable[[str], None],
-    steps: Collection[tuple[str, str]] | None = None,
+    steps: Collection[StepId] | None = None,
 ) -> list[Line]:
     """The lines of a store's runs, failed ones too, or of these steps of it.
 

@@ -1,9 +1,9 @@
-"""Makes the models of a scenario: the original, the retrained ones, the unlearned ones."""
+"""Makes the models of a scenario: builds networks, trains them, calls methods, takes logits."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,18 +17,18 @@ from harness.backbones.candidates import Design, designs
 from harness.datasets.builtin import channel_statistics, fingerprint, load_dataset
 from harness.datasets.splits import Split, split
 from harness.datasets.vetting import class_count
-from harness.runs.commission import Commission, Product, costed, finished, probed
-from harness.runs.networks import Network
+from harness.runs.method_call import MethodCall, Product, costed, finished, probed
 from harness.seeds import derive, seeded, stream
 from harness.specs.catalog import Catalog
 from harness.specs.data import Data
 from harness.specs.method import Method, Task
 from harness.specs.scenario import Replicate, Scenario
+from harness.training.flops import forward_flops
 from harness.training.loop import predict, train
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class LoadedDataset:
     """A data set on the CPU, and what a backbone must know of it."""
 
     train: Data
@@ -38,10 +38,10 @@ class Material:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
-    """What was found, a line each, for the user to see before anything is trained."""
+    """What was found in it, one line each, told before anything is trained."""
 
     @classmethod
-    def load(cls, name: str, catalog: Catalog, root: Path) -> Material:
+    def load(cls, name: str, catalog: Catalog, root: Path) -> LoadedDataset:
         """Reads a data set once; images stay uint8."""
         notes: list[str] = []
         train_set, test_set = load_dataset(name, catalog.datasets, root, notes.append)
@@ -57,68 +57,113 @@ class Material:
         )
 
     def split(self, scenario: Scenario, replicate: Replicate) -> Split:
-        """The rows of one replicate; raises UserError where the scenario asks for what is not."""
+        """The rows of one replicate; raises UserError if the data set lacks what is asked for."""
         labels = self.train.labels, self.test.labels
         return split(scenario, replicate, *labels, self.train.classes)
 
     def require_rows(self, scenario: Scenario, replicates: Sequence[Replicate]) -> None:
-        """Raises UserError, before anything is trained, where a replicate's rows are not there."""
+        """Raises UserError, before anything is trained, if a replicate's rows do not exist."""
         for replicate in replicates:
             self.split(scenario, replicate)
 
 
 @dataclass(frozen=True, eq=False)
-class Workshop:
-    """Where the models of one scenario are made; all weights that go in or out are on the CPU.
+class Network:
+    """Builds the networks of one scenario; it holds no image, so that a method may have it."""
 
-    So are the data: what a model needs of them is copied to the device when it is made.
+    design: Design
+    mean: tuple[float, ...]
+    """Of each channel, in units of [0, 1]."""
+    std: tuple[float, ...]
+    shape: tuple[int, int, int]
+    """Of one image: channels, height, width."""
+    device: torch.device
+
+    def fresh(self, seed: int, purpose: str) -> nn.Module:
+        """A freshly initialised model on the device; one seed and purpose give one model."""
+        with seeded(seed, purpose):
+            model = self.design.build(self.mean, self.std)
+        return model.to(self.device)
+
+    def series(self, seed: int, purpose: str) -> Callable[[], nn.Module]:
+        """A function that returns a freshly initialised model, a different one at each call."""
+        drawn = 0
+
+        def untrained() -> nn.Module:
+            nonlocal drawn
+            drawn += 1
+            return self.fresh(seed, f"{purpose}/{drawn}")
+
+        return untrained
+
+    def loaded(self, weights: Mapping[str, Tensor]) -> nn.Module:
+        """The model with these weights, in eval mode on the device."""
+        model = self.fresh(0, "to be overwritten")
+        model.load_state_dict(dict(weights))
+        return model.eval()
+
+    @cached_property
+    def unit(self) -> int:
+        """The work of one forward of one image."""
+        image = torch.zeros(1, *self.shape, device=self.device)
+        return forward_flops(self.fresh(0, "to be weighed"), image)
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """Makes the models of one scenario.
+
+    Weights come and go on the CPU, where the data are too; what a model needs is copied to the
+    device.
     """
 
     scenario: Scenario
-    material: Material
+    dataset: LoadedDataset
     catalog: Catalog
     device: torch.device
 
     @cached_property
     def designs(self) -> list[Design]:
-        """The ways to build the scenario's network, the first choice first; none is tried yet."""
+        """The ways to build the scenario's network, in order of preference; none is tried yet."""
         return designs(
             self.scenario.backbone,
             self.catalog.backbones,
-            shape=self.material.train.shape,
-            classes=self.material.classes,
+            shape=self.dataset.train.shape,
+            classes=self.dataset.classes,
             stem=self.scenario.stem,
         )
 
     def choice(self) -> int:
-        """Which of the designs is the first that works; raises UserError where none does."""
-        material = self.material
+        """The number of the first design that works; raises UserError if none does."""
+        dataset = self.dataset
         return first_working(
             self.scenario.backbone,
             self.designs,
-            shape=material.train.shape,
-            classes=material.classes,
+            shape=dataset.train.shape,
+            classes=dataset.classes,
         )
 
     def choose(self, choice: int) -> Design:
-        """Takes a design that was tried elsewhere."""
+        """Settles on a design that was tried elsewhere."""
         vars(self)["design"] = self.designs[choice]
         return self.design
 
     @cached_property
     def design(self) -> Design:
-        """How the scenario's network is built; found out once, by a trial."""
+        """How the scenario's network is built, found out once by a trial."""
         return self.designs[self.choice()]
 
     @property
     def network(self) -> Network:
-        """How models of the scenario are made; it leads to no data."""
-        material = self.material
-        return Network(self.design, material.mean, material.std, material.train.shape, self.device)
+        """What builds the scenario's networks; nothing in it leads to the data."""
+        dataset = self.dataset
+        return Network(self.design, dataset.mean, dataset.std, dataset.train.shape, self.device)
 
     def trained(self, rows: Tensor, probe: Tensor, seed: int, purpose: str) -> Product:
-        """A model that the scenario's recipe trained on these rows, tried on those of the probe."""
-        network, recipe, data = self.network, self.scenario.recipe, self._rows(rows)
+        """A model trained by the recipe on these rows, with its logits on the probe's rows."""
+        network = self.network
+        recipe = self.scenario.recipe
+        data = self._rows(rows)
 
         def make() -> nn.Module:
             model = network.fresh(seed, f"{purpose}/weights")
@@ -128,7 +173,7 @@ class Workshop:
             model, cost = costed("train", make, self.device, network.unit)
         return finished(model, self._rows(probe).images, cost)
 
-    def commission(
+    def call_of(
         self,
         method: Method,
         config: Any,
@@ -137,9 +182,10 @@ class Workshop:
         rows: Split,
         probe: Tensor,
         seed: int,
-    ) -> Commission:
-        """All that a method needs to make a model of the original's weights, and nothing else."""
-        network, kept = self.network, None
+    ) -> MethodCall:
+        """The call of a method on the original's weights: what the method needs, nothing else."""
+        network = self.network
+        kept = None
         if method.at_training is not None:
             kept = self._rows(torch.cat([rows.forget, rows.retain]).sort().values)
         task = Task(
@@ -151,9 +197,9 @@ class Workshop:
             scenario=copy.deepcopy(self.scenario),
             generator=torch.Generator().manual_seed(derive(seed, method.name)),
         )
-        return Commission(
+        return MethodCall(
             method=method,
-            config=copy.deepcopy(config),  # frozen is a promise: the record must say what was asked
+            config=copy.deepcopy(config),  # a method may break a frozen one; the record must not
             task=task,
             before=None if kept is None else network.loaded(original),
             kept=kept,
@@ -167,15 +213,15 @@ class Workshop:
         """The logits on the whole train set and on the test set, on the CPU."""
         device = self.device
         model = self.network.loaded(weights).to(memory_format=torch.channels_last)  # as the images
-        train_set, test_set = self.material.train.to(device), self.material.test.to(device)
+        train_set, test_set = self.dataset.train.to(device), self.dataset.test.to(device)
         return predict(model, train_set).cpu(), predict(model, test_set).cpu()
 
     def probed(self, weights: Mapping[str, Tensor], probe: Tensor) -> Tensor:
-        """The logits ``(n, classes)`` of the model of these weights on these rows, on the CPU."""
+        """The logits ``(n, classes)`` of the model with these weights on these rows, on the CPU."""
         return probed(self.network.loaded(weights), self._rows(probe).images)
 
     def _rows(self, rows: Tensor) -> Data:
-        return self.material.train.select(rows).to(self.device)
+        return self.dataset.train.select(rows).to(self.device)
 
 
 def model_seed(replicate: Replicate) -> int:

@@ -1,4 +1,4 @@
-"""Which steps of a plan can be done now, in the order of interest."""
+"""Which steps of a plan can be done now."""
 
 from __future__ import annotations
 
@@ -6,75 +6,73 @@ import heapq
 from collections import defaultdict
 from collections.abc import Mapping
 
+from harness.records.store import StepId
 from harness.runs.plan import Plan, Step
 
-At = tuple[str, str]
-"""A step's place in the store: (kind, key)."""
 
+class Queue:
+    """The steps of a plan that are not done yet; each is handed out once its needs are met.
 
-class Schedule:
-    """The steps of a plan that are not done yet; each is given out once all its needs are there.
-
-    The plan's order is the order of interest: of all steps that can be done the first is given.
+    Of all steps that can be done, the first of the plan is handed out.
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.steps: Mapping[At, Step] = {step.at: step for step in plan.steps}
+        self.steps: Mapping[StepId, Step] = {step.id: step for step in plan.steps}
         self._order = [*self.steps]
-        self._rank = {at: rank for rank, at in enumerate(self._order)}
-        self._dependents: dict[At, list[At]] = defaultdict(list)
+        self._rank = {id_: rank for rank, id_ in enumerate(self._order)}
+        self._dependents: dict[StepId, list[StepId]] = defaultdict(list)
         for step in self.steps.values():
             for need in step.needs:
-                self._dependents[need].append(step.at)
+                self._dependents[need].append(step.id)
         self._left = set(self._order)
         self._queue: list[int] = []
-        self._offered: set[At] = set()
-        """In the queue, or given out."""
-        for at in self._order:
-            self._offer(at)
+        self._offered: set[StepId] = set()
+        """In the queue, or handed out."""
+        for id_ in self._order:
+            self._offer(id_)
 
     def __bool__(self) -> bool:
         return bool(self._left)
 
     def take(self) -> Step | None:
-        """The first step that can be done; none where all wait for others."""
+        """The first step that can be done; None if all wait for others."""
         while self._queue:
-            at = self._order[heapq.heappop(self._queue)]
-            if self._is_ready(at):
-                return self.steps[at]
-            self._offered.discard(at)
+            id_ = self._order[heapq.heappop(self._queue)]
+            if self._is_ready(id_):
+                return self.steps[id_]
+            self._offered.discard(id_)
         return None
 
     def put_back(self, step: Step) -> None:
-        """Takes back a step that was not done."""
-        self._offered.discard(step.at)
-        self._offer(step.at)
+        """Takes back a step that was handed out and not done."""
+        self._offered.discard(step.id)
+        self._offer(step.id)
 
-    def finish(self, at: At) -> None:
+    def finish(self, id_: StepId) -> None:
         """Notes that a step is done."""
-        self._left.discard(at)
-        for dependent in self._dependents[at]:
+        self._left.discard(id_)
+        for dependent in self._dependents[id_]:
             self._offer(dependent)
 
-    def give_up(self, at: At) -> None:
-        """Notes that a step failed, and with it all that build on it."""
-        doomed = [at]
+    def give_up(self, id_: StepId) -> None:
+        """Notes that a step failed, and with it all that need it."""
+        doomed = [id_]
         while doomed:
-            at = doomed.pop()
-            if at in self._left:
-                self._left.discard(at)
-                doomed += self._dependents[at]
+            id_ = doomed.pop()
+            if id_ in self._left:
+                self._left.discard(id_)
+                doomed += self._dependents[id_]
 
-    def renew(self, at: At) -> None:
-        """Notes that a step that was done is to be done again."""
-        self._left.add(at)
-        self._offered.discard(at)
-        self._offer(at)
+    def renew(self, id_: StepId) -> None:
+        """Queues a step that was done to be done again."""
+        self._left.add(id_)
+        self._offered.discard(id_)
+        self._offer(id_)
 
-    def _offer(self, at: At) -> None:
-        if at not in self._offered and self._is_ready(at):
-            self._offered.add(at)
-            heapq.heappush(self._queue, self._rank[at])
+    def _offer(self, id_: StepId) -> None:
+        if id_ not in self._offered and self._is_ready(id_):
+            self._offered.add(id_)
+            heapq.heappush(self._queue, self._rank[id_])
 
-    def _is_ready(self, at: At) -> bool:
-        return at in self._left and not any(need in self._left for need in self.steps[at].needs)
+    def _is_ready(self, id_: StepId) -> bool:
+        return id_ in self._left and not any(need in self._left for need in self.steps[id_].needs)

@@ -17,12 +17,13 @@ from harness.records.lines import (
     identity,
 )
 from harness.records.parsing import fields_of
-from harness.records.store import CorruptionError, Store
+from harness.records.store import CorruptionError, StepId, Store
 from harness.records.stored import DEFINITION, FAILURE, MEASUREMENT, RUN
 from harness.runs.environment import now
-from harness.runs.lineage import broken
+from harness.runs.keys import PlannedRun
 from harness.runs.lineage import facts as facts_of
-from harness.runs.plan import Row, Step, run_id_of
+from harness.runs.lineage import require_one_lineage
+from harness.runs.plan import Step
 from harness.specs.forgetting import BUILT_IN
 from harness.specs.plugin_rules import RecordedRule
 from harness.specs.protocol import Cost, Protocol
@@ -31,16 +32,17 @@ from harness.version import CODE
 
 
 def record(step: Step, store: Store) -> None:
-    """Writes a run's line, and where the logits lie that it is measured on.
+    """Writes a run's line, and the keys of the logits that it is measured on.
 
-    It computes nothing and calls no plugin. Raises CorruptionError where a result that it builds
-    on is broken, or was made of other numbers than its neighbours.
+    It computes nothing and calls no plugin. Raises CorruptionError if a result that it builds on is
+    broken or does not fit its neighbours.
     """
     model, logits, original, *retrained = step.needs
     require_one_lineage(step, store)
-    made, own = facts_of(store, model), facts_of(store, logits)
+    made = facts_of(store, model)
+    own = facts_of(store, logits)
     line = dataclasses.replace(
-        _line(step.row, step.key, made["circumstances"]),
+        _line(step.run, step.id.key, made["circumstances"]),
         status=_status(own),
         reason=_reason(own),
         cost=Cost(**made["cost"]),
@@ -50,28 +52,28 @@ def record(step: Step, store: Store) -> None:
     )
     facts = {
         "line": fields_of(line),
-        "logits": logits[1],
-        "retrained": [key for _, key in retrained],
+        "logits": logits.key,
+        "retrained": [each.key for each in retrained],
     }
-    store.write(RUN, step.key, facts, None)
-    store.discard(FAILURE, step.key)
+    store.write(RUN, step.id.key, facts, None)
+    store.discard(FAILURE, step.id.key)
 
 
 def record_failure(step: Step, reason: str, store: Store) -> None:
-    """Keeps that a method failed at a step, for the page; its next success discards that.
+    """Keeps for the page that a method failed at a step, until its next success.
 
-    Nothing is kept of the references, of a protocol, or where the step's needs are broken. Raises
-    StoreError where it cannot be written.
+    Failures of references and protocols, and of steps whose needs are broken, are not kept. Raises
+    StoreError if the failure cannot be written.
     """
-    if step.kind == MEASUREMENT or step.row.method in REFERENCES:
+    if step.id.kind == MEASUREMENT or step.run.method in REFERENCES:
         return
     try:
         behind = facts_of(store, step.needs[0])
     except CorruptionError:
         return
-    key = run_id_of(step.row)
+    key = step.run.record.key
     line = dataclasses.replace(
-        _line(step.row, key, behind["circumstances"]),
+        _line(step.run, key, behind["circumstances"]),
         status=FAILED,
         reason=" ".join(reason.split()),
     )
@@ -96,40 +98,34 @@ def _holds(store: Store, key: str, facts: Mapping[str, Any]) -> bool:
         return False
 
 
-def require_one_lineage(step: Step, store: Store) -> None:
-    """Raises CorruptionError where two of a step's needs are not of one another."""
-    for (kind, key), fault in broken(step, store).items():
-        raise CorruptionError(f"{kind}/{key}: {fault}")
-
-
-def _line(row: Row, run_id: str, where: Mapping[str, Any]) -> Run:
-    """What was asked, and where it was done; not yet what came of it."""
+def _line(run: PlannedRun, run_id: str, where: Mapping[str, Any]) -> Run:
+    """What was asked and where it was done, without its result."""
     return Run(
         run_id=run_id,
-        scenario=_as_recorded(row),
-        basis=Basis(row.fingerprint, row.build, CODE, row.class_name),
-        replicate=row.replicate,
-        method=row.method,
-        config={} if row.config is None else dataclasses.asdict(row.config),
-        draw=row.draw,
-        source=row.source,
+        scenario=_as_recorded(run),
+        basis=Basis(run.fingerprint, run.build, CODE, run.class_name),
+        replicate=run.replicate,
+        method=run.method,
+        config={} if run.config is None else dataclasses.asdict(run.config),
+        draw=run.draw,
+        source=run.source,
         status=FINISHED,
-        chosen=row.chosen,
-        tuning_passes=row.tuning_passes,
+        chosen=run.chosen,
+        tuning_passes=run.tuning_passes,
         circumstances={**where, "finished": now()},
         cost=Cost({}, 0.0),
     )
 
 
-def _as_recorded(row: Row) -> Scenario:
-    rule = row.scenario.forget
+def _as_recorded(run: PlannedRun) -> Scenario:
+    rule = run.scenario.forget
     if isinstance(rule, BUILT_IN):
-        return row.scenario
-    return dataclasses.replace(row.scenario, forget=RecordedRule.of(rule, row.described))
+        return run.scenario
+    return dataclasses.replace(run.scenario, forget=RecordedRule.of(rule, run.described))
 
 
-def _digest(store: Store, at: tuple[str, str]) -> str:
-    return str(facts_of(store, at).get("digest", ""))
+def _digest(store: Store, id_: StepId) -> str:
+    return str(facts_of(store, id_).get("digest", ""))
 
 
 def _reason(logits: Mapping[str, Any]) -> str:

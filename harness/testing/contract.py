@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from harness.datasets.splits import Split, split
 from harness.errors import UserError
 from harness.records.lines import canonical
-from harness.runs.commission import MethodError, difference
-from harness.runs.entrants import configured
-from harness.runs.models import Material, Workshop
+from harness.runs.method_call import MethodError, difference
+from harness.runs.models import LoadedDataset, Models
+from harness.runs.wanted import configured
 from harness.seeds import stream
 from harness.specs.catalog import Catalog
 from harness.specs.data import Data
@@ -91,7 +91,7 @@ def _check_field(method: str, config: Any, field: str) -> None:
 class _Base(NamedTuple):
     """What all runs on one backbone share: no data, which a method could find in memory."""
 
-    workshop: Workshop
+    models: Models
     weights: Mapping[str, Tensor]
     unit: int
     """The work of one forward of one image."""
@@ -100,19 +100,19 @@ class _Base(NamedTuple):
     def of(cls, backbone: str, device: torch.device) -> _Base:
         scenario = Scenario("contract", "contract", backbone, Recipe(2, 0.05, 16), RULES[0])
         none = Data.of(torch.zeros(0, *SHAPE, dtype=torch.uint8), torch.zeros(0).long())
-        material = Material(none, none, "contract", CLASSES, (0.4,), (0.3,))
-        workshop = Workshop(scenario, material, Catalog(), device)
-        model = workshop.network.fresh(0, "original")
+        dataset = LoadedDataset(none, none, "contract", CLASSES, (0.4,), (0.3,))
+        models = Models(scenario, dataset, Catalog(), device)
+        model = models.network.fresh(0, "original")
         unit = forward_flops(model, torch.zeros(1, *SHAPE, device=device))
-        return cls(workshop, model.state_dict(), unit)
+        return cls(models, model.state_dict(), unit)
 
-    def world(self, scenario: Scenario, same: Tensor | None) -> Workshop:
-        """The workshop with data; where rows are given, all but these train rows are others."""
+    def world(self, scenario: Scenario, same: Tensor | None) -> Models:
+        """Models of the data; where rows are given, all but these train rows are others."""
         train, test = _images(same)
-        material = dataclasses.replace(self.workshop.material, train=train, test=test)
-        workshop = dataclasses.replace(self.workshop, scenario=scenario, material=material)
-        vars(workshop)["design"] = self.workshop.design  # or each would find it out by a trial
-        return workshop
+        dataset = dataclasses.replace(self.models.dataset, train=train, test=test)
+        models = dataclasses.replace(self.models, scenario=scenario, dataset=dataset)
+        vars(models)["design"] = self.models.design  # or each would find it out by a trial
+        return models
 
 
 def _images(same: Tensor | None) -> tuple[Data, Data]:
@@ -175,7 +175,7 @@ def _different(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
 
 def _unlearned(
     base: _Base,
-    world: Workshop,
+    world: Models,
     method: Method,
     rows: Split,
     where: str,
@@ -183,7 +183,7 @@ def _unlearned(
     watching: bool = True,
 ) -> Mapping[str, Tensor]:
     """The weights of one run, with a watch on the task that the method was given."""
-    watch = Provenance(world.material.train.images[0].numel())
+    watch = Provenance(world.dataset.train.images[0].numel())
     defaults = canonical(method.config)
 
     def watched(task: Task, config: Any) -> nn.Module:
@@ -205,10 +205,8 @@ def _unlearned(
 
     spy = dataclasses.replace(method, unlearn=watched)
     try:
-        commission = world.commission(
-            spy, method.config, base.weights, rows=rows, probe=rows.forget, seed=1
-        )
-        product = commission.carry_out()
+        call = world.call_of(spy, method.config, base.weights, rows=rows, probe=rows.forget, seed=1)
+        product = call.carry_out()
     except MethodError as error:
         raise AssertionError(f"{where}: {error}") from error
     weights, cost = product.weights, product.cost

@@ -13,8 +13,8 @@ from harness.backbones.build import design_backbone
 from harness.datasets.splits import split
 from harness.errors import UserError
 from harness.plugins.catalog import load_catalog
-from harness.runs.commission import difference
-from harness.runs.models import Material, Workshop
+from harness.runs.method_call import difference
+from harness.runs.models import LoadedDataset, Models
 from harness.seeds import seeded
 from harness.specs.catalog import Backbone, Catalog
 from harness.specs.data import Data
@@ -47,9 +47,9 @@ def workshop(backbone, shape, stem="own", backbones=()):
     for label in range(4):
         images[labels == label, :, 4 * label : 4 * label + 4] += 150
     train, test = (Data.of(images[part], labels[part]) for part in (slice(32), slice(32, None)))
-    return Workshop(
+    return Models(
         Scenario("s", "bars", backbone, Recipe(1, 0.02, 16), RandomFraction(0.25), stem=stem),
-        Material(train, test, "bars", 4, (0.4,) * shape[0], (0.3,) * shape[0]),
+        LoadedDataset(train, test, "bars", 4, (0.4,) * shape[0], (0.3,) * shape[0]),
         Catalog(backbones={known.name: known for known in backbones}),
         torch.device("cpu"),
     )
@@ -68,15 +68,15 @@ def workshop(backbone, shape, stem="own", backbones=()):
 )
 def test_a_backbone_is_trained_and_unlearned(backbone, shape, stem):
     shop = workshop(backbone, shape, stem)
-    data, method = shop.material, load_catalog().methods["random-labels"]
+    data, method = shop.dataset, load_catalog().methods["random-labels"]
     rows = split(shop.scenario, Replicate(0, 0), data.train.labels, data.test.labels)
 
     probe = torch.arange(8)
     fresh = shop.network.fresh(0, "original/weights")
     trained = shop.trained(torch.arange(32), probe, 0, "original")
     original, cost = trained.weights, trained.cost
-    commission = shop.commission(method, method.config, original, rows=rows, probe=probe, seed=0)
-    product = commission.carry_out()
+    call = shop.call_of(method, method.config, original, rows=rows, probe=probe, seed=0)
+    product = call.carry_out()
     unlearned = product.weights
     train, test = shop.outputs(unlearned)
 

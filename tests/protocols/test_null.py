@@ -9,7 +9,7 @@ from scipy import stats
 from harness.datasets.splits import split
 from harness.plugins.catalog import load_catalog
 from harness.protocols.loss_mia import measure
-from harness.runs.models import Material, Workshop
+from harness.runs.models import LoadedDataset, Models
 from harness.specs.protocol import Cost, Evidence, Labels, Outputs
 from harness.specs.scenario import Replicate
 
@@ -18,35 +18,35 @@ SEEDS = range(500, 506)
 
 
 @pytest.fixture(scope="module")
-def workshop():
+def models():
     catalog = load_catalog()
     scenario = catalog.scenarios["digits-random10"]
     scenario = replace(scenario, recipe=replace(scenario.recipe, epochs=10))
-    material = Material.load(scenario.dataset, catalog, None)
-    return Workshop(scenario, material, catalog, torch.device("cpu"))
+    dataset = LoadedDataset.load(scenario.dataset, catalog, None)
+    return Models(scenario, dataset, catalog, torch.device("cpu"))
 
 
-def auc(workshop, seed, trained_on):
+def auc(models, seed, trained_on):
     """The attack's AUC in percent on a model trained on those rows of this seed's own split."""
-    train, test = workshop.material.train, workshop.material.test
-    rows = split(workshop.scenario, Replicate(seed, seed), train.labels, test.labels)
-    made = workshop.trained(trained_on(rows), rows.forget[:8], seed, "null")
-    on_train, on_test = workshop.outputs(made.weights)
+    train, test = models.dataset.train, models.dataset.test
+    rows = split(models.scenario, Replicate(seed, seed), train.labels, test.labels)
+    made = models.trained(trained_on(rows), rows.forget[:8], seed, "null")
+    on_train, on_test = models.outputs(made.weights)
     outputs = Outputs(on_train[rows.forget], on_train[rows.retain], on_test)
     labels = Labels(train.labels[rows.forget], train.labels[rows.retain], test.labels)
     evidence = Evidence(outputs, labels, rows.nonmembers, (), Cost({}, 0.0))
     return measure(evidence)["auc"].value
 
 
-def test_the_auc_of_retrained_models_covers_one_half_over_fresh_splits(workshop):
-    aucs = [auc(workshop, seed, lambda rows: rows.retain) for seed in SEEDS]
+def test_the_auc_of_retrained_models_covers_one_half_over_fresh_splits(models):
+    aucs = [auc(models, seed, lambda rows: rows.retain) for seed in SEEDS]
 
     assert stats.ttest_1samp(aucs, 50.0).pvalue > 0.01, aucs
 
 
-def test_the_same_attack_tells_the_forget_set_of_original_models(workshop):
-    everything = torch.arange(len(workshop.material.train))
+def test_the_same_attack_tells_the_forget_set_of_original_models(models):
+    everything = torch.arange(len(models.dataset.train))
 
-    aucs = [auc(workshop, seed, lambda _: everything) for seed in SEEDS]
+    aucs = [auc(models, seed, lambda _: everything) for seed in SEEDS]
 
     assert stats.ttest_1samp(aucs, 50.0, alternative="greater").pvalue < 0.01, aucs

@@ -23,7 +23,7 @@ from harness import (
 )
 from harness.records.lines import Basis, Definition, Measurement, Run, canonical, identity, merge
 from harness.records.parsing import read_lines, scenario_of, write_line
-from harness.runs.plan import Row, run_id_of
+from harness.runs.keys import PlannedRun
 from harness.specs.scenario import REFERENCES
 from harness.version import CODE
 
@@ -87,17 +87,16 @@ def test_every_committed_run_still_has_the_name_that_its_line_gives(path):
     for line in runs:
         # The class of a method's config belongs to the name, and no line tells it.
         if line.method in REFERENCES and line.basis.code == CODE:
-            row = Row(
-                line.scenario,
-                line.replicate,
-                line.method,
-                None,
-                line.draw,
-                line.source,
-                line.basis.data,
-                line.basis.build,
+            run = PlannedRun(
+                scenario=line.scenario,
+                replicate=line.replicate,
+                method=line.method,
+                draw=line.draw,
+                source=line.source,
+                fingerprint=line.basis.data,
+                build=line.basis.build,
             )
-            names[line.run_id] = run_id_of(row)
+            names[line.run_id] = run.record.key
 
     assert names
     assert all(found == asked for asked, found in names.items())

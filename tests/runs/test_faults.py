@@ -245,6 +245,6 @@ def test_a_method_that_breaks_its_own_result_each_time_fails_and_the_others_go_o
 
     err = capfd.readouterr().err
     assert status == 1
-    assert err.count("a-faulty · tiny · seed 0: thrown away and made anew") == 1
+    assert err.count("a-faulty · tiny · seed 0: corrupt; rebuilding") == 1
     assert "a-faulty · tiny · seed 0: failed" in err
     assert "sound" not in err

@@ -15,9 +15,9 @@ from harness.plugins.catalog import load_catalog
 from harness.records.lines import Run
 from harness.records.store import Store, digest
 from harness.records.stored import stored_lines
-from harness.runs.entrants import Request
 from harness.runs.recording import record_failure
-from harness.runs.worker import prepare
+from harness.runs.steps import _probe, do_step
+from harness.runs.wanted import Wanted, prepare
 
 METHOD = """
 from dataclasses import dataclass
@@ -252,7 +252,7 @@ def test_a_broken_file_is_found_reported_and_made_anew(unlearn, finished, work, 
     unlearn("leaderboard", "--out", "boards")
 
     assert status == 0
-    assert "thrown away and made anew" in err
+    assert "corrupt; rebuilding" in err
     assert f"did {int(kind == 'models')} models" in out
     assert without_seconds("boards") == before
 
@@ -454,7 +454,7 @@ def test_a_step_that_builds_on_a_result_broken_meanwhile_mends_it(work, monkeypa
 
     assert main(words) == 0
     captured = capfd.readouterr()
-    assert "thrown away and made anew" in captured.err
+    assert "corrupt; rebuilding" in captured.err
     assert Store(work / "runs").keys("runs")
 
 
@@ -468,7 +468,7 @@ def test_runs_of_an_edited_backbone_and_of_an_earlier_harness_share_no_table(
     unlearn("run", "--suite", "tiny-suite")
     unlearn("leaderboard")
     edited = (work / "leaderboards" / "tiny.md").read_text()
-    for module in ("runs.plan", "runs.recording", "records.versions"):
+    for module in ("runs.keys", "runs.recording", "records.versions"):
         monkeypatch.setattr(f"harness.{module}.CODE", 10**6)
     unlearn("run", "finetune", "--scenario", "tiny")
     unlearn("leaderboard")
@@ -562,7 +562,7 @@ def test_a_run_names_the_logits_that_it_and_its_references_left(unlearn, finishe
 
 def test_a_failure_is_kept_with_its_reason_until_the_run_succeeds(unlearn, work):
     (work / "mine.py").write_text(METHOD.format(body="raise RuntimeError('no luck')"))
-    request = Request(
+    wanted = Wanted(
         methods=("mine",),
         scenarios=("tiny",),
         replicates=1,
@@ -570,30 +570,32 @@ def test_a_failure_is_kept_with_its_reason_until_the_run_succeeds(unlearn, work)
         device="cpu",
     )
     unlearn("run", "mine", "--scenario", "tiny", "--replicates", "1", "-p", "mine.py")
-    bench, plan = prepare(request, load_catalog(request.plugins))
-    step = next(s for s in plan.steps if (s.kind, s.row.method) == ("models", "mine"))
-    run_step = next(s for s in plan.steps if (s.kind, s.row.method) == ("runs", "mine"))
+    workspace, plan = prepare(wanted, load_catalog(wanted.plugins))
+    step = next(s for s in plan.steps if (s.id.kind, s.run.method) == ("models", "mine"))
+    run_step = next(s for s in plan.steps if (s.id.kind, s.run.method) == ("runs", "mine"))
 
-    record_failure(step, "RuntimeError: no\nluck", bench.store)
-    (failure,) = (x for x in stored_lines(bench.store, print) if isinstance(x, Run) and x.reason)
-    bench.store.write("models", *_model_facts(bench, step))
+    record_failure(step, "RuntimeError: no\nluck", workspace.store)
+    (failure,) = (
+        x for x in stored_lines(workspace.store, print) if isinstance(x, Run) and x.reason
+    )
+    workspace.store.write("models", *_model_facts(workspace, step))
     for each in plan.steps:
-        if each.row.method == "mine" and each.kind != "models":
-            bench.do(each)
+        if each.run.method == "mine" and each.id.kind != "models":
+            do_step(each, workspace)
 
     assert (failure.status, failure.reason) == ("failed", "RuntimeError: no luck")
-    assert (failure.run_id, failure.outcome, failure.cost.passes) == (run_step.key, "", 0)
-    assert bench.store.keys("failures") == []
-    assert not any(x.reason for x in stored_lines(bench.store, print) if isinstance(x, Run))
+    assert (failure.run_id, failure.outcome, failure.cost.passes) == (run_step.id.key, "", 0)
+    assert workspace.store.keys("failures") == []
+    assert not any(x.reason for x in stored_lines(workspace.store, print) if isinstance(x, Run))
 
 
-def _model_facts(bench, step):
+def _model_facts(workspace, step):
     """The original's weights as those of an unlearned model."""
-    original = bench.store.read(*step.needs[0])
+    original = workspace.store.read(*step.needs[0])
     weights = {name: value for name, value in original.tensors.items() if name != ".probe"}
-    logits = bench.workshop(step.row.scenario).probed(weights, bench._probe(step.row))
+    logits = workspace.models(step.run.scenario).probed(weights, _probe(step.run, workspace))
     return (
-        step.key,
+        step.id.key,
         {**original.facts, "original": original.facts["digest"]},
         {**weights, ".probe": logits},
     )
@@ -601,12 +603,12 @@ def _model_facts(bench, step):
 
 @pytest.mark.parametrize(("method", "kind"), [("retrain", "models"), ("finetune", "measurements")])
 def test_a_failure_of_a_reference_or_of_a_protocol_is_no_record(unlearn, finished, method, kind):
-    request = Request(
+    wanted = Wanted(
         methods=("finetune",), scenarios=("tiny",), plugins=("tiny_plugin.py",), device="cpu"
     )
-    bench, plan = prepare(request, load_catalog(request.plugins))
+    workspace, plan = prepare(wanted, load_catalog(wanted.plugins))
 
-    step = next(s for s in plan.steps if (s.kind, s.row.method) == (kind, method))
-    record_failure(step, "why", bench.store)
+    step = next(s for s in plan.steps if (s.id.kind, s.run.method) == (kind, method))
+    record_failure(step, "why", workspace.store)
 
-    assert bench.store.keys("failures") == []
+    assert workspace.store.keys("failures") == []

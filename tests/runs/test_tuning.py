@@ -23,8 +23,8 @@ from harness.plugins.catalog import load_catalog
 from harness.records.store import Store
 from harness.records.tuned import Trial, Tuning, problem_of, read, tuning_of, write
 from harness.runs.pool import Means
-from harness.runs.steps import Bench
 from harness.runs.tuning import FIRST_SEED, Ground, tune, tuning_scenario
+from harness.runs.workspace import Workspace
 from harness.specs.forgetting import ClassFraction, GivenRows, RandomFraction, WholeClass
 from harness.specs.scenario import Replicate
 
@@ -80,12 +80,10 @@ def test_a_trial_over_the_budget_has_no_gap_and_costs_no_more_than_the_budget(ca
     within = ground.judge(METHOD, Config(epochs=0), {"epochs": 0})
 
     assert (over.gap, over.note) == (None, "over the budget")  # 2 of 2 epochs are all of them
-    assert over.passes == pytest.approx(ground.means.most_passes)
+    assert over.passes == pytest.approx(ground.most_passes)
     assert within.gap is not None
     retrained = next(s for s in ground.rows(ground.plan([])) if s.method == "retrain")
-    assert ground.means.most_passes == pytest.approx(
-        BUDGET * retrained.spending.passes.mean, rel=0.01
-    )
+    assert ground.most_passes == pytest.approx(BUDGET * retrained.spending.passes.mean, rel=0.01)
 
 
 def test_an_interrupted_tuning_ends_as_an_uninterrupted_one(catalog, tmp_path):
@@ -153,10 +151,10 @@ def test_pages_report_on_the_rows_that_tuning_did_not_see(catalog):
     ],
 )
 def test_another_forget_set_of_the_same_kind_is_tuned_on(catalog, tmp_path, rule, other):
-    bench = Bench(Store(tmp_path), catalog, Path("data"), torch.device("cpu"))
+    workspace = Workspace(Store(tmp_path), catalog, Path("data"), torch.device("cpu"))
     scenario = replace(catalog.scenarios["tiny"], forget=rule)
 
-    assert tuning_scenario(scenario, bench.material("tiny-set")).forget == other
+    assert tuning_scenario(scenario, workspace.dataset("tiny-set")).forget == other
 
 
 def test_no_page_can_report_a_seed_that_was_tuned_on(catalog, tmp_path, unlearn):
@@ -295,7 +293,7 @@ def test_two_commands_that_tune_one_method_at_once_share_its_trials(catalog, tmp
     states = [trial.state.name for trial in load_study(journal).get_trials()]
     assert second.result() == first.result()
     assert states == ["COMPLETE"] * 3
-    assert heard == ["mine: another `unlearn tune` is at it; this one waits for its trials"]
+    assert heard == ["mine: another `unlearn tune` is tuning it; waiting for its trials"]
 
 
 def test_a_journal_that_breaks_off_in_a_line_costs_that_line_alone(catalog, tmp_path):
@@ -443,4 +441,4 @@ def test_settings_that_do_not_fit_a_method_any_more_are_told(unlearn, work):
     status, _, err = unlearn("run", "finetune", "--scenario", "tiny")
 
     assert status == 2
-    assert "the settings tuned for 'finetune' do not fit it any more" in err
+    assert "the settings tuned for 'finetune' no longer fit it" in err

@@ -7,7 +7,7 @@ import pytest
 
 from harness import RandomFraction, Recipe, Scenario, UserError
 from harness.plugins.catalog import load_catalog
-from harness.runs.entrants import Request, configured, derived, wanted_methods, wanted_scenarios
+from harness.runs.wanted import Wanted, configured, derived, wanted_methods, wanted_scenarios
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def test_a_setting_that_is_what_it_was_leaves_the_config_as_it_is():
 
 
 def test_without_words_it_is_the_digits_and_every_installed_method(catalog):
-    scenarios = wanted_scenarios(Request(), catalog)
-    methods = wanted_methods(Request(), catalog)
+    scenarios = wanted_scenarios(Wanted(), catalog)
+    methods = wanted_methods(Wanted(), catalog)
 
     assert [s.name for s, _ in scenarios] == [*catalog.suites["digits"].scenarios]
     assert all(len(replicates) >= 8 for _, replicates in scenarios)
@@ -87,7 +87,7 @@ def test_without_words_it_is_the_digits_and_every_installed_method(catalog):
 
 
 def test_seeds_count_from_the_first(catalog):
-    ((_, replicates), *_) = wanted_scenarios(Request(seed=100, replicates=2), catalog)
+    ((_, replicates), *_) = wanted_scenarios(Wanted(seed=100, replicates=2), catalog)
 
     assert [(r.seed, r.forget_seed) for r in replicates] == [(100, 100), (101, 101)]
 
@@ -106,24 +106,24 @@ def test_another_backbone_or_data_set_derives_a_scenario_with_a_name_of_its_own(
 
 
 def test_the_references_may_be_named_and_need_no_method(catalog):
-    assert wanted_methods(Request(methods=("original", "retrain")), catalog) == []
+    assert wanted_methods(Wanted(methods=("original", "retrain")), catalog) == []
 
 
 @pytest.mark.parametrize(
-    ("request_", "message"),
+    ("wanted", "message"),
     [
-        (Request(methods=("finetun",)), "unknown method 'finetun'; did you mean 'finetune'"),
-        (Request(suite="digit"), "unknown suite 'digit'; did you mean 'digits'"),
-        (Request(scenarios=("digits-random",)), "did you mean 'digits-random10'"),
-        (Request(scenarios=("a",), suite="b"), "exclude each other"),
-        (Request(settings=("lr=1",)), "expected METHOD.FIELD=VALUE"),
-        (Request(settings=("finetun.lr=1",)), "did you mean 'finetune'"),
-        (Request(methods=("amun",), settings=("finetune.lr=1",)), "unknown method of this run"),
+        (Wanted(methods=("finetun",)), "unknown method 'finetun'; did you mean 'finetune'"),
+        (Wanted(suite="digit"), "unknown suite 'digit'; did you mean 'digits'"),
+        (Wanted(scenarios=("digits-random",)), "did you mean 'digits-random10'"),
+        (Wanted(scenarios=("a",), suite="b"), "exclude each other"),
+        (Wanted(settings=("lr=1",)), "expected METHOD.FIELD=VALUE"),
+        (Wanted(settings=("finetun.lr=1",)), "did you mean 'finetune'"),
+        (Wanted(methods=("amun",), settings=("finetune.lr=1",)), "unknown method of this run"),
     ],
 )
-def test_a_word_that_names_nothing_is_told_with_the_nearest(catalog, request_, message):
+def test_a_word_that_names_nothing_is_told_with_the_nearest(catalog, wanted, message):
     def resolve():
-        return wanted_scenarios(request_, catalog), wanted_methods(request_, catalog)
+        return wanted_scenarios(wanted, catalog), wanted_methods(wanted, catalog)
 
     with pytest.raises(UserError) as error:
         resolve()

@@ -51,7 +51,7 @@ class Product:
 
 
 @dataclass(eq=False)
-class Commission:
+class MethodCall:
     """All that one run of a method needs; nothing in it leads to what the method must not see."""
 
     method: Method

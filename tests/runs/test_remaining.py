@@ -28,7 +28,7 @@ def keys(kind, method):
     return [
         key
         for key in store.keys(kind)
-        if store.read(kind, key).facts["row"].split(" ")[0] == method
+        if store.read(kind, key).facts["run"].split(" ")[0] == method
     ]
 
 
@@ -76,7 +76,7 @@ def test_a_lost_or_broken_model_is_made_again_with_all_that_is_built_on_it(
     _, out, err = unlearn(*RUN)
 
     assert "did 2 models, 2 logits, 5 runs, 20 measurements" in out
-    assert ("thrown away and made anew" in err) == (damage == "break")
+    assert ("corrupt; rebuilding" in err) == (damage == "break")
 
 
 def remade(kind, key):
@@ -102,7 +102,7 @@ def test_an_unlearned_model_of_another_original_than_is_there_is_made_again(
 
     after = digest(Store(Path("runs")).read("models", *keys("models", "finetune")).tensors)
     assert "did 1 models, 2 logits, 5 runs, 20 measurements" in out
-    assert "it was made of another original than is there now" in err
+    assert "it was not made from the original that the store holds now" in err
     assert after != before
     assert "35 of 35" in unlearn(*RUN)[1]
 
@@ -114,7 +114,7 @@ def test_a_run_whose_logits_are_others_by_now_is_recorded_and_measured_anew(unle
     _, out, err = unlearn(*RUN)
 
     assert "did 0 models, 0 logits, 1 runs, 4 measurements" in out
-    assert "it was made of other logits than is there now" in err
+    assert "it was not made from the logits that the store holds now" in err
     line = next(each for each in lines() if each["method"] == "finetune")
     (key,) = keys("logits", "finetune")
     assert line["digest"] == digest(Store(Path("runs")).read("logits", key).tensors)
@@ -128,7 +128,7 @@ def test_measure_leaves_out_a_run_whose_logits_are_others_by_now(unlearn, finish
     status, out, err = unlearn("measure", "-p", "new.py")
 
     assert status == 0
-    assert "finetune · tiny · seed 0: left out: it was made of other logits" in err
+    assert "finetune · tiny · seed 0: left out: it was not made from the logits" in err
     assert "measured 4 of 20" in out
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.records.lines import Basis
 from harness.records.parsing import scenario_of
-from harness.runs.plan import Row, run_id_of
+from harness.runs.keys import PlannedRun
 from harness.specs.scenario import REFERENCES, Replicate
 from harness.version import CODE
 
@@ -17,9 +17,9 @@ RECORDS = sorted((Path(__file__).parents[2] / "leaderboards" / "records").glob("
 
 
 def asked(line):
-    """The row of a reference's line; a method's may have gained a setting since."""
+    """The run of a reference's line; a method's may have gained a setting since."""
     scenario = line["scenario"]
-    return Row(
+    return PlannedRun(
         scenario=scenario_of({k: v for k, v in scenario.items() if k not in BASIS}),
         fingerprint=scenario["data"],
         build=scenario["build"],
@@ -38,5 +38,5 @@ def test_a_recorded_reference_keeps_its_name(file):
         run for run in runs if run["method"] in REFERENCES and run["scenario"].get("code") == CODE
     ]
 
-    assert [run_id_of(asked(line)) for line in lines] == [line["run_id"] for line in lines]
+    assert [asked(line).record.key for line in lines] == [line["run_id"] for line in lines]
     assert len(lines) >= 40

@@ -1,4 +1,4 @@
-"""What a command asks for, as plain values, and what that means with the plugins installed."""
+"""What a command asks for, and which scenarios, methods and steps that means."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.errors import UserError, unknown
 from harness.leaderboard.admission import BY_HAND
 from harness.plugins.catalog import find
+from harness.records.store import Store
 from harness.records.tuned import FOLDER, Tuning, Unread, read
-from harness.runs.plan import Entrant
+from harness.runs.environment import commit
+from harness.runs.plan import Entrant, Plan, Problem, make_plan
+from harness.runs.workspace import Workspace
 from harness.specs.catalog import Catalog
 from harness.specs.checks import LARGEST_FLOAT, LARGEST_INT
 from harness.specs.configs import checked_config
@@ -28,8 +33,8 @@ from harness.specs.scenario import REFERENCES, Replicate, Scenario
 
 
 @dataclass(frozen=True)
-class Request:
-    """The words of ``unlearn run``, as plain values."""
+class Wanted:
+    """What a command asks for, as plain values."""
 
     methods: tuple[str, ...] = ()
     """Empty: those of the suite, or all."""
@@ -54,24 +59,46 @@ class Request:
 DEFAULT_SUITE = "digits"
 
 
-def wanted_scenarios(request: Request, catalog: Catalog) -> list[tuple[Scenario, list[Replicate]]]:
+def prepare(wanted: Wanted, catalog: Catalog) -> tuple[Workspace, Plan]:
+    """The workspace and the plan of what is wanted.
+
+    The data are read, on the CPU, and hashed. Nothing else is computed, and that by one thread: a
+    process that is forked from one with OpenMP threads can hang.
+    """
+    torch.set_num_threads(1)
+    problems = [
+        Problem(scenario, replicates, entrants(wanted, catalog, scenario.name))
+        for scenario, replicates in wanted_scenarios(wanted, catalog)
+    ]
+    device = torch.device(wanted.device)
+    workspace = Workspace(Store(Path(wanted.store)), catalog, Path(wanted.data), device)
+    for scenario, replicates, _ in problems:
+        workspace.dataset(scenario.dataset).require_rows(scenario, replicates)
+    datasets = {name: workspace.dataset(name) for name in {p.scenario.dataset for p in problems}}
+    fingerprints = {name: dataset.fingerprint for name, dataset in datasets.items()}
+    classes = {name: dataset.train.classes for name, dataset in datasets.items()}
+    commit()  # of the code as it was loaded
+    return workspace, make_plan(problems, catalog, fingerprints, classes)
+
+
+def wanted_scenarios(wanted: Wanted, catalog: Catalog) -> list[tuple[Scenario, list[Replicate]]]:
     """The scenarios, with ``--backbone`` and ``--dataset`` applied, and their replicates."""
-    if request.scenarios and request.suite:
+    if wanted.scenarios and wanted.suite:
         raise UserError("--suite and --scenario exclude each other; give one of them")
-    names = request.scenarios
+    names = wanted.scenarios
     if not names:
-        suite = request.suite or DEFAULT_SUITE
+        suite = wanted.suite or DEFAULT_SUITE
         names = find("suite", suite, catalog.suites, catalog.failures).scenarios
-    wanted = []
+    found = []
     for name in dict.fromkeys(names):
         if name in catalog.methods and name not in catalog.scenarios:
             raise UserError(f"--scenario {name}: a method; name methods first, as in `run {name}`")
         scenario = find("scenario", name, catalog.scenarios, catalog.failures)
-        scenario = derived(scenario, backbone=request.backbone, dataset=request.dataset)
-        count = request.replicates or scenario.replicates
-        seeds = range(request.seed, request.seed + count)
-        wanted.append((scenario, [Replicate(seed, seed) for seed in seeds]))
-    return wanted
+        scenario = derived(scenario, backbone=wanted.backbone, dataset=wanted.dataset)
+        count = wanted.replicates or scenario.replicates
+        seeds = range(wanted.seed, wanted.seed + count)
+        found.append((scenario, [Replicate(seed, seed) for seed in seeds]))
+    return found
 
 
 def derived(scenario: Scenario, *, backbone: str = "", dataset: str = "") -> Scenario:
@@ -97,23 +124,23 @@ def _mark(value: str) -> str:
     return f"{mark}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
 
 
-def entrants(request: Request, catalog: Catalog, scenario: str) -> list[Entrant]:
+def entrants(wanted: Wanted, catalog: Catalog, scenario: str) -> list[Entrant]:
     """The methods with the settings that they run with in a scenario.
 
     That is their defaults, or those tuned for it, and on top what ``--set`` says.
     """
-    tuned = read(Path(request.tuned), scenario) if request.tuned else {}
+    tuned = read(Path(wanted.tuned), scenario) if wanted.tuned else {}
     return [
-        _entrant(request, method, tuned.get(method.name))
-        for method in wanted_methods(request, catalog)
+        _entrant(wanted, method, tuned.get(method.name))
+        for method in wanted_methods(wanted, catalog)
     ]
 
 
-def _entrant(request: Request, method: Method, tuning: Tuning | Unread | None) -> Entrant:
+def _entrant(wanted: Wanted, method: Method, tuning: Tuning | Unread | None) -> Entrant:
     entrant = Entrant(method, method.config)
     if isinstance(tuning, Unread):
         raise UserError(
-            f"{request.tuned}: the settings tuned for {method.name!r} cannot be read "
+            f"{wanted.tuned}: the settings tuned for {method.name!r} cannot be read "
             f"({tuning.reason}); {_mend(method.name)}"
         )
     if tuning is not None and tuning.best is not None:
@@ -121,11 +148,11 @@ def _entrant(request: Request, method: Method, tuning: Tuning | Unread | None) -
             config = tuning.apply(method.config)
         except (ValueError, TypeError) as error:
             raise UserError(
-                f"the settings tuned for {method.name!r} do not fit it any more ({error}); "
+                f"the settings tuned for {method.name!r} no longer fit it ({error}); "
                 f"{_mend(method.name)}"
             ) from None
         entrant = replace(entrant, config=config, tuning=tuning, tuning_passes=tuning.passes)
-    for name, field, text in map(_parts, request.settings):
+    for name, field, text in map(_parts, wanted.settings):
         if name == method.name:
             config = configured(name, entrant.config, field, text)
             entrant = replace(entrant, config=config, chosen=BY_HAND)
@@ -139,21 +166,21 @@ def _mend(method: str) -> str:
     return f"run `unlearn tune {method}` again, or `unlearn run --defaults`"
 
 
-def wanted_methods(request: Request, catalog: Catalog) -> list[Method]:
+def wanted_methods(wanted: Wanted, catalog: Catalog) -> list[Method]:
     """The methods; the two references need no naming.
 
     Raises UserError for one that is unknown, and for a ``--set`` of one that is not among them.
     """
-    names = [name for name in request.methods if name not in REFERENCES]
-    if not request.methods:
-        suite = None if request.scenarios else request.suite or DEFAULT_SUITE
+    names = [name for name in wanted.methods if name not in REFERENCES]
+    if not wanted.methods:
+        suite = None if wanted.scenarios else wanted.suite or DEFAULT_SUITE
         names = list(catalog.suites[suite].methods) if suite else []
         names = names or sorted(catalog.methods)
     methods = {
         name: find("method", name, catalog.methods, catalog.failures)
         for name in dict.fromkeys(names)
     }
-    for setting in request.settings:
+    for setting in wanted.settings:
         name = _parts(setting)[0]
         if name not in methods:
             raise UserError(f"--set {setting}: {unknown('method of this run', name, methods)}")
@@ -179,8 +206,7 @@ def configured(method: str, config: Any, field: str, text: str) -> Any:
     if field not in names:
         raise UserError(f"--set {method}.{field}: {unknown('setting', field, names)}")
     try:
-        wanted = typing.get_type_hints(type(config))[field]
-        value = _convert(text, wanted)
+        value = _convert(text, typing.get_type_hints(type(config))[field])
         if value == getattr(config, field):  # 1.0 for 1 would be a run of another name
             return config
         return replace(config, **{field: value})
@@ -189,23 +215,23 @@ def configured(method: str, config: Any, field: str, text: str) -> Any:
         raise UserError(f"--set {method}.{field}={text}: {reason}") from None
 
 
-def _convert(text: str, wanted: Any) -> Any:
-    if typing.get_origin(wanted) is typing.Literal:
-        return _one_of(text, typing.get_args(wanted))
-    if typing.get_origin(wanted) in (typing.Union, types.UnionType):
-        kinds = [kind for kind in typing.get_args(wanted) if kind is not type(None)]
-        if text.lower() == "none" and len(kinds) < len(typing.get_args(wanted)):
+def _convert(text: str, hint: Any) -> Any:
+    if typing.get_origin(hint) is typing.Literal:
+        return _one_of(text, typing.get_args(hint))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        if text.lower() == "none" and len(kinds) < len(typing.get_args(hint)):
             return None
         if len(kinds) == 1:
             return _convert(text, kinds[0])
-    if wanted is bool:
+    if hint is bool:
         return _one_of(text.lower(), ("true", "false")) == "true"
-    if wanted is str:
+    if hint is str:
         text.encode()  # a record is UTF-8
         return text
-    if wanted in (int, float):
-        return _number(text, wanted)
-    raise ValueError(f"a field of type {wanted} cannot be set on the command line")
+    if hint in (int, float):
+        return _number(text, hint)
+    raise ValueError(f"a field of type {hint} cannot be set on the command line")
 
 
 def _one_of(text: str, choices: Iterable[Any]) -> Any:
@@ -215,14 +241,14 @@ def _one_of(text: str, choices: Iterable[Any]) -> Any:
     return by_text[text]
 
 
-def _number(text: str, wanted: type[int] | type[float]) -> int | float:
+def _number(text: str, hint: type[int] | type[float]) -> int | float:
     try:
-        value = wanted(text)
+        value = hint(text)
     except ValueError:
-        kind = "a whole number" if wanted is int else "a number"
+        kind = "a whole number" if hint is int else "a number"
         raise ValueError(f"expected {kind}; got {text!r}") from None
     if not math.isfinite(value):
         raise ValueError(f"expected a finite number; got {text!r}")
-    if abs(value) > (LARGEST_INT if wanted is int else LARGEST_FLOAT):
+    if abs(value) > (LARGEST_INT if hint is int else LARGEST_FLOAT):
         raise ValueError(f"no record holds a number as large as {text}")
     return value

@@ -1,0 +1,133 @@
+"""A planned run, and the keys of its steps: hashes of all that their results depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from harness.records.lines import identity, plain
+from harness.records.store import StepId
+from harness.records.stored import MEASUREMENT, RUN
+from harness.specs.protocol import Protocol
+from harness.specs.scenario import ORIGINAL, RETRAIN, RETRAIN_DRAWS, Replicate, Scenario
+from harness.version import CODE
+
+MODEL, LOGITS = "models", "logits"
+KINDS = (MODEL, LOGITS, RUN, MEASUREMENT)
+"""The kinds of step, which are the folders of the store."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A method with its settings in one replicate of a scenario."""
+
+    scenario: Scenario
+    replicate: Replicate
+    method: str
+    config: Any = None
+    draw: int = 0
+    """Which of the retrained models it is; 0 for every other method."""
+    source: str = ""
+    """The hash of the method's source; empty for a reference."""
+    fingerprint: str = ""
+    """The hash of the data set's content."""
+    build: str = ""
+    """The backbone's name; a plugin's comes with the hash of its source."""
+    class_name: str = ""
+    """Of the class that is forgotten, where the data set names it; not part of any key."""
+    described: str = ""
+    """What is forgotten, with the names of classes; not part of any key."""
+    chosen: str = ""
+    """How the config was chosen; not part of any key."""
+    tuning_passes: float = 0.0
+
+    def __str__(self) -> str:
+        draw = f" {self.draw + 1}/{RETRAIN_DRAWS}" if self.method == RETRAIN else ""
+        return f"{self.method}{draw} · {self.scenario.name} · seed {self.replicate.seed}"
+
+    @property
+    def model(self) -> StepId:
+        """The step that makes its model."""
+        if self.method == ORIGINAL:
+            return self.original
+        return StepId(MODEL, self._retrained if self.method == RETRAIN else self._unlearned)
+
+    @cached_property
+    def original(self) -> StepId:
+        """The step that trains the original model, whatever is forgotten later."""
+        key = identity(
+            {
+                "code": CODE,
+                "model": ORIGINAL,
+                "data": self.fingerprint,
+                "backbone": self.build,
+                "stem": self.scenario.stem,
+                "recipe": self.scenario.recipe,
+                "held out": self.scenario.held_out,
+                "seed": self.replicate.seed,
+            }
+        )
+        return StepId(MODEL, key)
+
+    @cached_property
+    def _retrained(self) -> str:
+        """It does not depend on what a method may see."""
+        return identity(
+            {
+                "model": RETRAIN,
+                "instead of": self.original.key,
+                "forget": self.scenario.forget,
+                "forget seed": self.replicate.forget_seed,
+                "draw": self.draw,
+            }
+        )
+
+    @cached_property
+    def _unlearned(self) -> str:
+        return identity(
+            {
+                "model": self.method,
+                "config": self.config,
+                "source": self.source,
+                "original": self.original.key,
+                "forget": self.scenario.forget,
+                "forget seed": self.replicate.forget_seed,
+                "access": self.scenario.retain_access,
+            }
+        )
+
+    @cached_property
+    def logits(self) -> StepId:
+        """The step that runs its model over the data."""
+        return StepId(LOGITS, identity({"logits of": self.model.key}))
+
+    @cached_property
+    def record(self) -> StepId:
+        """The step that writes its record; its key is the run's id, whatever is measured later."""
+        key = identity(
+            {
+                "code": CODE,
+                "data": self.fingerprint,
+                "backbone": self.build,
+                "scenario": problem_of(self.scenario),
+                "replicate": self.replicate,
+                "method": self.method,
+                "config": self.config,
+                "source": self.source,
+                "draw": self.draw,
+            }
+        )
+        return StepId(RUN, key)
+
+
+def measurement_of(record: StepId, protocol: Protocol) -> StepId:
+    """The step that measures a protocol on a recorded run."""
+    key = identity({"run": record.key, "protocol": protocol.name, "version": protocol.version})
+    return StepId(MEASUREMENT, key)
+
+
+def problem_of(scenario: Scenario) -> dict[str, Any]:
+    """A scenario without the fields that only its page depends on."""
+    fields = dict(plain(scenario))
+    return {name: fields[name] for name in fields if name not in ("mia", "replicates")}

@@ -1,0 +1,121 @@
+"""Plans what can be measured on the runs that a store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from harness.errors import UserError
+from harness.plugins.rules import revived
+from harness.records.parsing import MALFORMED, run_of
+from harness.records.store import CorruptionError, StepId, Store
+from harness.records.stored import RUN
+from harness.records.versions import is_newer
+from harness.runs.keys import LOGITS, PlannedRun
+from harness.runs.lineage import broken
+from harness.runs.plan import Plan, Step, measurements
+from harness.runs.workspace import Workspace
+from harness.specs.catalog import Catalog
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run that the store holds, and where the logits lie that it is measured on.
+
+    Their keys are read, not derived: they may be those of an earlier version of the harness.
+    """
+
+    run: PlannedRun
+    id: StepId
+    logits: StepId
+    retrained: tuple[StepId, ...]
+
+    @classmethod
+    def read(cls, run_id: str, store: Store) -> Recorded | None:
+        """The run of this id, or None if a newer version of this program wrote it.
+
+        Raises CorruptionError, or one of MALFORMED.
+        """
+        facts = store.read(RUN, run_id).facts
+        if is_newer({"kind": "run", **facts["line"]}):
+            return None
+        line = run_of(facts["line"])
+        run = PlannedRun(
+            scenario=line.scenario,
+            replicate=line.replicate,
+            method=line.method,
+            config=line.config,
+            draw=line.draw,
+            source=line.source,
+            fingerprint=line.basis.data,
+        )
+        logits, *retrained = (StepId(LOGITS, key) for key in (facts["logits"], *facts["retrained"]))
+        return cls(run, StepId(RUN, run_id), logits, tuple(retrained))
+
+    def revived(self, catalog: Catalog) -> Recorded:
+        """The same with the forget rule itself; raises UserError if no plugin provides it."""
+        scenario = revived(self.run.scenario, catalog)
+        return replace(self, run=replace(self.run, scenario=scenario))
+
+
+def plan_measurements(workspace: Workspace, say: Say) -> Plan:
+    """The plan to measure every protocol on every recorded run whose logits and data are there.
+
+    ``say`` hears, one line each, which runs are left out and why.
+    """
+    steps: list[Step] = []
+    for found in _recorded(workspace.store, say):
+        try:
+            recorded = found.revived(workspace.catalog)
+        except UserError as error:
+            say(f"{found.run}: left out: {error}")
+            continue
+        own = [
+            *measurements(
+                recorded.id,
+                recorded.logits,
+                recorded.retrained,
+                recorded.run,
+                workspace.catalog.protocols.values(),
+            )
+        ]
+        if reason := _obstacle(own, workspace):
+            say(f"{recorded.run}: left out: {reason}")
+        else:
+            steps += own
+    return Plan(tuple(steps))
+
+
+def _recorded(store: Store, say: Say) -> Iterator[Recorded]:
+    """The recorded runs of a store; says how many cannot be read, and why."""
+    newer = 0
+    for run_id in store.keys(RUN):
+        try:
+            recorded = Recorded.read(run_id, store)
+        except CorruptionError as error:
+            say(f"left out: {error}; `unlearn run` rebuilds it")
+        except MALFORMED as error:
+            say(f"left out: {RUN}/{run_id} is not a record ({type(error).__name__}: {error})")
+        else:
+            if recorded is None:
+                newer += 1
+            else:
+                yield recorded
+    if newer:
+        say(f"{newer} runs were written by a newer version of this program; kept, not measured")
+
+
+def _obstacle(steps: Sequence[Step], workspace: Workspace) -> str:
+    """Why a run's measurements cannot be made; empty if they can, or if all are there."""
+    if all(workspace.store.has(*step.id) for step in steps):
+        return ""
+    for fault in broken(steps[0], workspace.store).values():
+        return f"{fault}; `unlearn run` rebuilds it"
+    run = steps[0].run
+    try:
+        found = workspace.dataset(run.scenario.dataset).fingerprint
+    except UserError as error:
+        return str(error)
+    return "" if found == run.fingerprint else f"the dataset has changed (its hash is now {found})"

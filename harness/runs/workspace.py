@@ -1,0 +1,82 @@
+"""What all steps of a command share: the store, the device, data sets, and models to be built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from harness.errors import UserError
+from harness.isolation.processes import Family
+from harness.records.store import Store
+from harness.runs.models import LoadedDataset, Models
+from harness.specs.catalog import Catalog
+from harness.specs.scenario import Scenario
+
+
+class Workspace:
+    """A store, a device, and the data sets and models that were asked for so far."""
+
+    def __init__(self, store: Store, catalog: Catalog, data: Path, device: torch.device) -> None:
+        self.store = store
+        self.catalog = catalog
+        self.device = device
+        self._data = data.absolute()  # a plugin may change the working directory
+        self._datasets: dict[str, LoadedDataset] = {}
+        self._models: dict[str, Models] = {}
+
+    def dataset(self, name: str) -> LoadedDataset:
+        """The data set, on the CPU; it is read once."""
+        if name not in self._datasets:
+            self._datasets[name] = LoadedDataset.load(name, self.catalog, self._data)
+        return self._datasets[name]
+
+    def notes(self) -> list[str]:
+        """What was found in the data sets that were read so far, for the user to see."""
+        return [note for dataset in self._datasets.values() for note in dataset.notes]
+
+    def models(self, scenario: Scenario) -> Models:
+        """What makes the scenario's models; its backbone is tried once."""
+        if scenario.name not in self._models:
+            self._models[scenario.name] = Models(
+                scenario, self.dataset(scenario.dataset), self.catalog, self.device
+            )
+        return self._models[scenario.name]
+
+    def forget_data(self) -> None:
+        """Drops every data set, so that nothing leads a method to more than its task."""
+        self._datasets.clear()
+        self._models.clear()
+
+    def try_backbones(
+        self, scenarios: Iterable[Scenario], *, in_process: bool
+    ) -> list[tuple[Scenario, str]]:
+        """Finds out how each scenario's network is built, and what was changed to make it work.
+
+        Unless ``in_process``, each is tried in a process of its own, so that this one computes
+        nothing. Raises UserError for a network that cannot work.
+        """
+        found = []
+        for scenario in scenarios:
+            models = self.models(scenario)
+            choice = models.choice() if in_process else _choice_elsewhere(models)
+            found.append((scenario, models.choose(choice).change))
+        return found
+
+
+def _choice_elsewhere(models: Models) -> int:
+    """Which of the designs works, as found out in a process of its own."""
+
+    def choice_or_mistake() -> int | str:
+        try:
+            return models.choice()
+        except UserError as error:
+            return str(error)
+
+    with Family() as family:
+        ending = family.ask(choice_or_mistake)
+    if isinstance(ending.said, int):
+        return ending.said
+    name = models.scenario.backbone
+    raise UserError(ending.said or f"backbone {name!r} cannot be tried: {ending.epitaph}")
