@@ -41,6 +41,14 @@ def unlearn(work, capsys):
     return call
 
 
+@pytest.fixture
+def finished(unlearn):
+    """A finished run of the tiny suite."""
+    status, out, err = unlearn("run", "--suite", "tiny-suite", "--defaults")
+    assert (status, err) == (0, ""), err
+    return out
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of real data; the test is skipped where there is none."""
