@@ -1,6 +1,7 @@
 """The harness's map is true: its examples run as they stand, its rooms and terms are the code's."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from harness.cli import main
 ROOT = Path(__file__).parents[1]
 HARNESS = ROOT / "harness"
 MAP = (HARNESS / "README.md").read_text(encoding="utf-8")
+NUMBERS = (HARNESS / "NUMBERS.md").read_text(encoding="utf-8")
 EXAMPLES = dict(
     re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```$", MAP, re.DOTALL | re.MULTILINE)
 )
 COMMANDS = [shlex.split(line) for line in re.findall(r"^    unlearn (.*)$", MAP, re.MULTILINE)]
-SIGNS = {  # what the pages must have of each example
+SIGNS = {  # what the pages must show of each example
     "quick.py": "# quick\n",
     "ascent.py": "| ascend-then-repair",
     "agreement.py": "agreement.forget",
@@ -66,21 +68,52 @@ def test_an_example_runs_by_its_command_and_shows_on_a_page(name, folder, unlear
     assert any(SIGNS[name] in page for page in pages)
 
 
-def test_the_table_of_rooms_is_the_folder_from_the_lowest_floor_up():
-    shown = re.findall(r"^\| (`[^|]*) \|[^|]*\| ([^|]*)\|$", MAP, re.MULTILINE)
-    rooms = [re.findall(r"`([\w.]+)/?`", first) for first, _ in shown]
-    looks = [re.findall(r"`([\w.]+)`", files) for _, files in shown]
+def section(heading):
+    return MAP.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
+
+def test_the_table_of_rooms_has_every_floor_of_the_architecture_test_from_the_top_down():
+    table = re.findall(r"^\| (\d) \| (`[^|]*) \|", section("Rooms"), re.MULTILINE)
+    floors = runpy.run_path(str(ROOT / "tests" / "test_architecture.py"))["FLOORS"]
+
+    shown = [(int(floor), re.findall(r"`(\w+)(?:/|\.py)`", rooms)) for floor, rooms in table]
+
+    numbers = [floor for floor, _ in shown]
+    assert numbers == sorted(numbers, reverse=True)
+    for number, rooms in enumerate(floors, start=1):
+        assert {room for floor, names in shown if floor == number for room in names} == rooms
+
+
+def test_the_table_of_rooms_is_the_folder_and_points_to_files_of_each_room():
+    rows = re.findall(r"^\| \d \| (`[^|]*) \|[^|]*\| ([^|]*)\|$", section("Rooms"), re.MULTILINE)
+    rooms = [re.findall(r"`([\w.]+)/?`", first) for first, _ in rows]
     there = {p.name for p in HARNESS.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
 
-    assert {name for names in rooms for name in names} == there - {"__init__.py", "api.py"}
-    for names, files in zip(rooms, looks, strict=True):
-        for file in files:
-            assert (HARNESS / names[0] / file).exists() or (HARNESS / file).exists(), file
+    missing = [
+        file
+        for names, (_, files) in zip(rooms, rows, strict=True)
+        for file in re.findall(r"`([\w.]+)`", files)
+        if not (HARNESS / names[0] / file).exists() and file not in names
+    ]
+
+    assert {name for names in rooms for name in names} == there - {"__init__.py"}
+    assert missing == []
 
 
-def test_the_row_that_the_map_reads_is_one_of_the_page():
-    head, _, row = MAP.partition("<!-- row -->\n")[2].partition("\n<!-- /row")[0].splitlines()
+@pytest.mark.parametrize(
+    ("heading", "fewest"), [("A run, file by file", 12), ("Where do I find it?", 15)]
+)
+def test_the_files_that_the_map_points_to_are_there(heading, fewest):
+    files = re.findall(r"`([\w/]+\.py)`", section(heading))
+
+    missing = [f for f in files if not (HARNESS / f).exists() and not (ROOT / f).exists()]
+
+    assert len(files) >= fewest
+    assert missing == []
+
+
+def test_the_row_that_is_explained_is_one_of_the_page():
+    head, _, row = NUMBERS.partition("<!-- row -->\n")[2].partition("\n<!-- /row")[0].splitlines()
     page = (ROOT / "leaderboards" / "digits-random10.md").read_text(encoding="utf-8").splitlines()
     cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in page if line[:1] == "|"]
     titles, shown = ([cell.strip() for cell in line[1:-1].split("|")] for line in (head, row))
@@ -88,15 +121,15 @@ def test_the_row_that_the_map_reads_is_one_of_the_page():
 
     assert shown in [[each[c] for c in columns] for each in cells if len(each) == len(cells[0])]
     for value in ("29", "3.44", "1.14", "74.7", "4.3", "7,983", "12 %"):
-        assert value in MAP.partition("<!-- /row -->")[2]
+        assert value in NUMBERS.partition("<!-- /row -->")[2]
 
 
-def test_the_records_load_as_the_map_says_and_give_the_order_of_the_page(monkeypatch, capsys):
+def test_the_records_load_as_shown_and_give_the_order_of_the_page(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    (block,) = re.findall(r"^```python\nimport harness\n(.*?)^```$", MAP, re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", NUMBERS, re.DOTALL | re.MULTILINE)
     page = (ROOT / "leaderboards" / "digits-random10.md").read_text(encoding="utf-8")
 
-    exec(f"import harness\n{block}", {})
+    exec(block, {})
 
     printed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     ranked = re.findall(r"^\| \d+ \(.*?\| (\S+)", page, re.MULTILINE)
@@ -104,10 +137,12 @@ def test_the_records_load_as_the_map_says_and_give_the_order_of_the_page(monkeyp
     assert [name for name in printed if name in ranked] == ranked
 
 
-def test_the_glossary_has_one_line_a_term_in_the_order_of_the_alphabet():
-    terms = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", MAP.partition("## Glossary")[2], re.MULTILINE)
+def test_each_table_of_the_glossary_is_in_alphabetical_order_and_no_term_is_in_both():
+    _, *tables = section("Glossary").split("| Term | Meaning |")
 
-    terms = [term for term in terms if term not in ("Term",)]
+    terms = [re.findall(r"^\| ([^|]+) \| [^|]+ \|$", table, re.MULTILINE) for table in tables]
 
-    assert len(terms) > 30
-    assert terms == sorted({*terms}, key=str.lower)
+    every = [term for table in terms for term in table]
+    assert len(every) > 30
+    assert len({*every}) == len(every)
+    assert terms == [sorted(table, key=str.lower) for table in terms]
