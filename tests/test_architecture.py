@@ -38,7 +38,10 @@ INSIDE = {
         {"measure", "parsing"},
     ),
     "datasets": ({"pictures", "vetting"}, {"splits", "trees"}, {"folders"}, {"builtin"}),
-    "isolation": ({"containment", "forked", "replacements"}, {"processes", "surroundings"}),
+    "isolation": (
+        {"containment", "forked", "replacements", "signals"},
+        {"processes", "surroundings"},
+    ),
     "leaderboard": (
         {"grouping", "markdown_table", "summary"},
         {"gaps", "replacing", "selection"},

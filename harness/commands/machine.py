@@ -9,7 +9,7 @@ import os
 import torch
 
 from harness.errors import UserError
-from harness.isolation.processes import Family
+from harness.isolation.processes import Processes
 from harness.runs.pool import Means
 
 
@@ -51,8 +51,8 @@ def _gpus() -> int:
     """
     if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
         return 0
-    with Family() as family:
-        return int(family.ask(torch.cuda.device_count).said or 0)
+    with Processes() as processes:
+        return int(processes.call(torch.cuda.device_count).returned or 0)
 
 
 def threads(processes: int) -> int:

@@ -1,4 +1,4 @@
-"""The life of a forked process: alone, with empty hands, and without a way back."""
+"""What a forked process does: detach itself, call one function, write the result and exit."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 1, 36, 37
-"""Of Linux's <sys/prctl.h>."""
+"""From Linux's <sys/prctl.h>."""
 
 
-def live(
-    work: Callable[[], Any], memory: mmap.mmap, parent: int, signals: Collection[int]
+def run_in_child(
+    work: Callable[[], Any], memory: mmap.mmap, parent: int, blocked: Collection[int]
 ) -> NoReturn:
-    """The life of a forked process: it says what a function returns, and ends.
+    """Calls ``work`` in a process just forked, writes the result to shared memory, and exits.
 
-    ``signals`` are those that its parent holds back at other times than that of a fork.
+    ``blocked`` are the signals that the parent blocks outside of forking. A process that ``work``
+    forks, and that returns from it too, writes nothing.
     """
-    own, status = os.getpid(), 1
+    own = os.getpid()
+    status = 1
     try:
-        _settle(parent)
-        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-        said = json.dumps(work()).encode()
+        _detach(parent)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        result = json.dumps(work()).encode()
         if os.getpid() == own:
-            memory[8 : 8 + len(said)] = said
-            memory[:8] = len(said).to_bytes(8, "big")
+            memory[8 : 8 + len(result)] = result
+            memory[:8] = len(result).to_bytes(8, "big")
             status = 0
     except BaseException:
         if os.getpid() == own:
@@ -43,8 +45,11 @@ def live(
         os._exit(status)
 
 
-def _settle(parent: int) -> None:
-    """Makes a forked process one of its own."""
+def _detach(parent: int) -> None:
+    """Gives the process its own session, default signal handlers and safe standard streams.
+
+    It also dies with its parent.
+    """
     os.setsid()
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -52,14 +57,14 @@ def _settle(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.set_wakeup_fd(-1)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    prctl(PR_SET_CHILD_SUBREAPER, 1)  # what its processes leave behind is its own while it lives
-    if os.getppid() != parent:
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # it adopts the orphans of its own processes
+    if os.getppid() != parent:  # it died before prctl
         os._exit(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     try:
         os.dup2(2, 1)
-    except OSError:  # the program runs without a standard error
+    except OSError:  # the program has no standard error
         os.dup2(nothing, 1)
         os.dup2(nothing, 2)
     os.close(nothing)
@@ -75,6 +80,6 @@ def _no_debugger(*_: object, **__: object) -> NoReturn:
 
 
 def prctl(option: int, value: int) -> None:
-    """Sets an attribute of this process where the system is Linux."""
+    """Sets an attribute of this process; does nothing on systems other than Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, int(value), 0, 0, 0)

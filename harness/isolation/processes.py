@@ -1,4 +1,4 @@
-"""Runs functions in forked processes of their own, and leaves none of their processes behind."""
+"""Runs functions in forked processes, and leaves no process behind, not even a grandchild."""
 
 from __future__ import annotations
 
@@ -14,23 +14,34 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from harness.errors import UserError
-from harness.isolation.forked import PR_GET_CHILD_SUBREAPER, PR_SET_CHILD_SUBREAPER, live, prctl
+from harness.isolation.forked import (
+    PR_GET_CHILD_SUBREAPER,
+    PR_SET_CHILD_SUBREAPER,
+    prctl,
+    run_in_child,
+)
+from harness.isolation.signals import signals_blocked, signals_handled
 
-ROOM = 1 << 20
-"""Bytes for what a process says at its end, unless more is asked for."""
+RESULT_BYTES = 1 << 20
+"""The default limit on what a function returns, as JSON."""
 
-PATIENCE = 1.0
-"""Seconds that a process may stand still: a batch system stops and wakes all of a job's."""
+STOPPED_SECONDS = 1.0
+"""How long a process may stay stopped; a batch system may suspend and resume a whole job."""
 
-SIGHT = 0.5
-"""Seconds between two looks at what no descriptor tells: whether a process was stopped."""
+POLL_SECONDS = 0.5
+"""How often to look for stopped processes, which no descriptor reports."""
+
+NO_PIDFD_POLL_SECONDS = 0.01
+"""How often to look for ended processes on a system without pidfds."""
+
+ORPHAN_SECONDS = 10.0
+"""How long to go on killing orphans, which may keep forking."""
 
 
 @dataclass(eq=False)
@@ -39,24 +50,31 @@ class Child:
 
     pid: int
     memory: mmap.mmap
-    """Shared with it, so that no descriptor has to survive what it calls: a length, then JSON."""
+    """Shared memory for the result, its length before its JSON; needs no open descriptor."""
     started: float = field(default_factory=time.monotonic)
     pidfd: int = -1
     stopped: float | None = None
-    """Since when it stands still."""
-    sentence: str = ""
-    """Why its parent killed it."""
+    """When it was stopped; None while it runs."""
+    kill_reason: str = ""
+    """Why its parent killed it; empty if it did not."""
 
     @property
     def seconds(self) -> float:
-        """How long it has been there."""
+        """How long ago it started."""
         return time.monotonic() - self.started
 
-    def kill(self, sentence: str = "") -> None:
-        """Ends it at once; ``sentence`` is the reason that its end will tell."""
-        self.sentence = self.sentence or sentence
+    def kill(self, reason: str = "") -> None:
+        """Kills the process at once; the first reason given is the one reported."""
+        self.kill_reason = self.kill_reason or reason
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
+
+    def result(self) -> Any:
+        """What the function returned; None if it did not return. Call it once, after the end."""
+        length = int.from_bytes(self.memory[:8], "big")
+        value = json.loads(self.memory[8 : 8 + length]) if length else None
+        self.memory.close()
+        return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +82,16 @@ class Ending:
     """How a process ended."""
 
     child: Child
-    said: Any
-    """What its function returned; none where it returned nothing, or not at all."""
+    returned: Any
+    """What its function returned; None also if the function did not return."""
     status: int
-    """What it exited with; below 0 the signal that killed it."""
+    """The exit status; a negative value is the signal that killed the process."""
 
     @property
-    def epitaph(self) -> str:
-        """Why it said nothing, in a few words."""
-        if self.child.sentence:
-            return self.child.sentence
+    def cause(self) -> str:
+        """Why the process ended without a result, in a few words."""
+        if self.child.kill_reason:
+            return self.child.kill_reason
         reason = ""
         if self.status == -signal.SIGKILL:
             reason = ": out of memory, or killed"
@@ -82,29 +100,30 @@ class Ending:
         return f"the process died (status {self.status}{reason})"
 
 
-class Family:
-    """The forked processes of this one; all of them end with the block that it is used in.
+class Processes:
+    """Forked processes; leaving the ``with`` block kills those that still run.
 
-    A process has a session of its own, so that no key of the terminal reaches it, an empty
-    standard input, and its prints go to standard error. It ends with its parent, and with it end
-    the processes that it started, whatever became of them: they are killed as soon as it is gone.
-    So no thread of the program may start processes in the meantime. While a block is active,
-    SIGTERM and SIGHUP raise SystemExit where they would have ended the program without a chance to
-    clean up.
+    Each process has its own session, so that no key pressed in the terminal reaches it. Its
+    standard input is empty, and its prints go to standard error. When it ends, every process that
+    it started is killed, even one that detached itself: this process adopts orphans, and takes any
+    new child that it did not fork here for one. So the program must not start other processes
+    inside the block. In the block, SIGTERM and SIGHUP raise SystemExit if they would otherwise
+    have ended the program without clean-up.
     """
 
     def __init__(self) -> None:
         self.children: list[Child] = []
-        self._strangers: set[int] = set()
+        self._others: set[int] = set()
+        """The children that this process had before the block."""
         self._undo = contextlib.ExitStack()
 
-    def __enter__(self) -> Family:
+    def __enter__(self) -> Processes:
         if not hasattr(os, "fork"):
             raise UserError("this system cannot fork processes; use --workers 0")
-        self._undo.enter_context(_adopting())
-        self._undo.enter_context(_orderly_ends())
-        self._undo.enter_context(_settled_objects())
-        self._strangers = _offspring()
+        self._undo.enter_context(_adopting_orphans())
+        self._undo.enter_context(signals_handled())
+        self._undo.enter_context(_objects_frozen())
+        self._others = _child_pids()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,66 +131,67 @@ class Family:
         self._undo.close()
 
     def end(self) -> None:
-        """Kills all processes, and waits until they are gone."""
-        with _undisturbed():
+        """Kills all processes and waits until they are gone."""
+        with signals_blocked():
             for child in self.children:
                 child.kill()
             while self.children:
-                self.wait(SIGHT)
-            self._end_orphans()
+                self.wait(POLL_SECONDS)
+            self._kill_orphans()
 
-    def fork(self, work: Callable[[], Any], room: int = ROOM) -> Child:
-        """Starts a process that calls a function; what this returns must have a JSON form."""
-        memory = mmap.mmap(-1, room)
+    def fork(self, work: Callable[[], Any], result_bytes: int = RESULT_BYTES) -> Child:
+        """Starts a process that calls ``work``, whose result must have a JSON form."""
+        memory = mmap.mmap(-1, result_bytes)
         parent = os.getpid()
-        for stream in (sys.stdout, sys.stderr):  # or both would write what is still in it
+        for stream in (sys.stdout, sys.stderr):  # or both processes would write what is buffered
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
-        with _undisturbed() as signals:
-            with warnings.catch_warnings():  # of threads: those of BLAS know what a fork is
+        with signals_blocked() as blocked_before:
+            with warnings.catch_warnings():  # about threads; those of BLAS survive a fork
                 warnings.simplefilter("ignore", DeprecationWarning)
                 pid = os.fork()
             if pid == 0:
-                live(work, memory, parent, signals)
+                run_in_child(work, memory, parent, blocked_before)
             child = Child(pid, memory)
             self.children.append(child)
             if hasattr(os, "pidfd_open"):
                 child.pidfd = os.pidfd_open(pid)
         return child
 
-    def ask(self, work: Callable[[], Any]) -> Ending:
-        """Waits for what a function returns in a process of its own."""
+    def call(self, work: Callable[[], Any]) -> Ending:
+        """Calls a function in its own process and waits until that has ended."""
         child = self.fork(work)
         while True:
-            for ending in self.wait(SIGHT):
+            for ending in self.wait(POLL_SECONDS):
                 if ending.child is child:
                     return ending
 
     def each(
-        self, works: Mapping[str, Callable[[], Any]], at_once: int, room: int = ROOM
+        self, works: Mapping[str, Callable[[], Any]], at_once: int, result_bytes: int = RESULT_BYTES
     ) -> Iterator[tuple[str, Ending]]:
-        """Calls functions in processes of their own; gives name and ending as each ends."""
+        """Calls each function in its own process; yields name and ending as each one ends."""
         waiting = [*works][::-1]
         names: dict[Child, str] = {}
         while waiting or names:
             while waiting and len(names) < at_once:
                 name = waiting.pop()
-                names[self.fork(works[name], room)] = name
+                names[self.fork(works[name], result_bytes)] = name
             for ending in self.wait(math.inf):
                 yield names.pop(ending.child), ending
 
     def wait(self, seconds: float) -> list[Ending]:
-        """Waits until a process ended, at most so long; gives all that did."""
-        watch = select.poll()
-        blind = not all(child.pidfd >= 0 for child in self.children)
-        for child in self.children:
-            if child.pidfd >= 0:
-                watch.register(child.pidfd, select.POLLIN)
-        limit = min(seconds, 0.01 if blind else SIGHT)
-        watch.poll(limit * 1000)
-        return [ending for child in [*self.children] if (ending := self._look(child))]
+        """Waits until a process ends, at most this long; returns the endings, often none."""
+        pidfds = [child.pidfd for child in self.children]
+        poll = select.poll()
+        for pidfd in pidfds:
+            if pidfd >= 0:
+                poll.register(pidfd, select.POLLIN)
+        limit = NO_PIDFD_POLL_SECONDS if -1 in pidfds else POLL_SECONDS
+        poll.poll(min(seconds, limit) * 1000)
+        return [ending for child in [*self.children] if (ending := self._check(child))]
 
-    def _look(self, child: Child) -> Ending | None:
+    def _check(self, child: Child) -> Ending | None:
+        """The ending of a child that has ended; kills one that was stopped for too long."""
         now = time.monotonic()
         flags = os.WNOHANG | os.WUNTRACED | getattr(os, "WCONTINUED", 0)
         pid, status = os.waitpid(child.pid, flags)
@@ -180,29 +200,26 @@ class Family:
         elif pid and os.WIFCONTINUED(status):
             child.stopped = None
         elif pid:
-            return self._bury(child, os.waitstatus_to_exitcode(status))
-        if child.stopped is not None and now - child.stopped > PATIENCE:
+            return self._reap(child, os.waitstatus_to_exitcode(status))
+        if child.stopped is not None and now - child.stopped > STOPPED_SECONDS:
             child.kill("the process was stopped")
         return None
 
-    def _bury(self, child: Child, status: int) -> Ending:
+    def _reap(self, child: Child, status: int) -> Ending:
+        """Cleans up after a child that has ended: its descriptor, its processes, its memory."""
         self.children.remove(child)
         if child.pidfd >= 0:
             os.close(child.pidfd)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        self._end_orphans()
-        length = int.from_bytes(child.memory[:8], "big")
-        said = json.loads(child.memory[8 : 8 + length]) if length else None
-        child.memory.close()
-        return Ending(child, said, status)
+        self._kill_orphans()
+        return Ending(child, child.result(), status)
 
-    def _end_orphans(self) -> None:
-        """Kills what ended processes left behind; those of a living one are still its own."""
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            own = self._strangers | {child.pid for child in self.children}
-            orphans = _offspring() - own
+    def _kill_orphans(self) -> None:
+        """Kills what ended children left behind; a running child keeps its own descendants."""
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while time.monotonic() < deadline:
+            orphans = _child_pids() - self._others - {child.pid for child in self.children}
             if not orphans:
                 return
             for pid in orphans:
@@ -213,8 +230,8 @@ class Family:
                     os.waitpid(pid, 0)
 
 
-def _offspring() -> set[int]:
-    """The processes whose parent is this one; empty where the system cannot tell."""
+def _child_pids() -> set[int]:
+    """The children of this process; empty on a system without ``/proc``."""
     found: set[int] = set()
     for path in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -223,8 +240,8 @@ def _offspring() -> set[int]:
 
 
 @contextlib.contextmanager
-def _adopting() -> Iterator[None]:
-    """Processes whose parent is gone become this one's, where the system can do that."""
+def _adopting_orphans() -> Iterator[None]:
+    """On Linux, makes this process the parent of any descendant that loses its own."""
     before = ctypes.c_int(0)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
@@ -236,11 +253,12 @@ def _adopting() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _settled_objects() -> Iterator[None]:
-    """No child's garbage collection looks at what is there already.
+def _objects_frozen() -> Iterator[None]:
+    """Keeps existing objects out of garbage collection in every child.
 
-    It would touch, and so copy, every object: 0.35 s of CPU a collection with torch loaded (EPYC,
-    Python 3.11, n = 20), of which 0.04 s, those of the fork itself, are left.
+    A collection writes to every object that it visits, and so copies its memory page: 0.35 s of
+    CPU a collection with torch loaded (EPYC, Python 3.11, n = 20). Of that, 0.04 s remain, the
+    cost of the fork itself.
     """
     gc.collect()
     gc.freeze()
@@ -248,39 +266,3 @@ def _settled_objects() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-@contextlib.contextmanager
-def _orderly_ends() -> Iterator[None]:
-    """Lets SIGTERM and SIGHUP unwind the stack, and keeps the ends of children to be heard."""
-    wanted: dict[int, Any] = {
-        signal.SIGTERM: _leave,
-        signal.SIGHUP: _leave,
-        signal.SIGCHLD: signal.SIG_DFL,  # where it is ignored, nobody hears of an end
-    }
-    before: dict[int, Any] = {}
-    try:
-        for number, handler in wanted.items():
-            found = signal.getsignal(number)
-            ours = found is signal.SIG_IGN if number == signal.SIGCHLD else found is signal.SIG_DFL
-            with contextlib.suppress(ValueError):  # not in the main thread
-                if ours:  # a program that has handlers of its own knows what it does
-                    before[number] = signal.signal(number, handler)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _leave(number: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[Collection[int]]:
-    """No signal's handler runs within the block; gives the signals that were held back before."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield before
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

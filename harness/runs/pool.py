@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from harness.isolation.processes import Child, Ending, Family
+from harness.isolation.processes import Child, Ending, Processes
 from harness.records.store import StepId
 from harness.records.stored import RUN
 from harness.runs.lineage import broken
@@ -112,8 +112,9 @@ def do_plan(
         return _Pool(plan, workspace, means, report, most_passes=most_passes).work()
     if plan.steps:
         warm()
-    with Family() as family:
-        return _Pool(plan, workspace, means, report, most_passes=most_passes, family=family).work()
+    with Processes() as processes:
+        pool = _Pool(plan, workspace, means, report, most_passes=most_passes, processes=processes)
+        return pool.work()
 
 
 class _Pool:
@@ -127,7 +128,7 @@ class _Pool:
         report: Report,
         *,
         most_passes: float,
-        family: Family | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self._plan = plan
         self._workspace = workspace
@@ -135,7 +136,7 @@ class _Pool:
         self._means = means
         self._report = report
         self._most_passes = most_passes
-        self._family = family
+        self._processes = processes
         self._queue = Queue(plan)
         self._outcome = Outcome()
         self._shifts: dict[Child, _Shift] = {}
@@ -151,8 +152,8 @@ class _Pool:
                     self._queue.put_back(step)
                 self._wait(taken)
         finally:
-            if self._family is not None:
-                self._family.end()  # before another command may do the steps under way
+            if self._processes is not None:
+                self._processes.end()  # before another command may do the steps under way
             for shift in self._shifts.values():
                 shift.lock.close()
         self._outcome.left = sum(not self._store.has(*step.id) for step in self._plan.steps)
@@ -181,16 +182,16 @@ class _Pool:
         with lock:
             self._report(Event(STARTED, step.id))
             asked = (step, self._workspace, self._plan, self._most_passes)
-            if self._family is None or step.id.kind == RUN:  # which calls no plugin
+            if self._processes is None or step.id.kind == RUN:  # which calls no plugin
                 self._conclude(step, attempt(*asked))
                 return
-            child = self._family.fork(partial(attempt_apart, *asked, self._means.threads))
+            child = self._processes.fork(partial(attempt_apart, *asked, self._means.threads))
             self._shifts[child] = _Shift(step, child, lock.pop_all())
 
     def _wait(self, taken: list[Step]) -> None:
         """Waits until a process ends or, if there is none, for another command."""
-        if self._shifts and self._family is not None:
-            for ending in self._family.wait(POLL_SECONDS if taken else math.inf):
+        if self._shifts and self._processes is not None:
+            for ending in self._processes.wait(POLL_SECONDS if taken else math.inf):
                 shift = self._shifts.pop(ending.child)
                 with shift.lock:
                     self._conclude(shift.step, self._result(shift.step, ending))
@@ -214,11 +215,11 @@ class _Pool:
 
     def _result(self, step: Step, ending: Ending) -> Result:
         """How a step ended whose process has ended."""
-        if ending.said is not None:
-            return Result(**ending.said)
+        if ending.returned is not None:
+            return Result(**ending.returned)
         if self._store.has(*step.id):  # it was killed after its work
             return Result(DONE, seconds=ending.child.seconds)
-        return death(ending.epitaph)
+        return death(ending.cause)
 
     def _conclude(self, step: Step, result: Result) -> None:
         """Draws the consequences of how a step ended."""

@@ -13,7 +13,7 @@ import torch
 
 from harness.datasets.splits import substitute, tuning_rows
 from harness.errors import UserError
-from harness.isolation.processes import Family
+from harness.isolation.processes import Processes
 from harness.leaderboard.rows import BUDGET, SLACK, Row
 from harness.leaderboard.table import tables
 from harness.plugins.source_hash import method_hash
@@ -236,14 +236,14 @@ def tune_each(
             return {MISTAKE: str(error)}
 
     warm()
-    with Family() as family:
-        for name, ending in family.each({n: partial(work, n) for n in methods}, workers, ROOM):
-            if ending.said is None:
-                yield name, ending.epitaph
-            elif MISTAKE in ending.said:
-                raise UserError(ending.said[MISTAKE])
+    with Processes() as processes:
+        for name, ending in processes.each({n: partial(work, n) for n in methods}, workers, ROOM):
+            if ending.returned is None:
+                yield name, ending.cause
+            elif MISTAKE in ending.returned:
+                raise UserError(ending.returned[MISTAKE])
             else:
-                yield name, tuning_of(ending.said)
+                yield name, tuning_of(ending.returned)
 
 
 def _next(study: Any, method: Method, ground: Ground, number: int) -> Trial:

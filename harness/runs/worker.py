@@ -113,7 +113,7 @@ def brief(error: BaseException) -> str:
     return one_line(text if isinstance(error, UserError) else f"{name}: {text}")[:500]
 
 
-def death(epitaph: str) -> Result:
+def death(cause: str) -> Result:
     """The result of a step whose process ended before the step did."""
-    text = f"{epitaph}; the same command tries this again"
-    return Result(FAILED, text=text, reason=epitaph)
+    text = f"{cause}; the same command tries this again"
+    return Result(FAILED, text=text, reason=cause)

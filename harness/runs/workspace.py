@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from harness.errors import UserError
-from harness.isolation.processes import Family
+from harness.isolation.processes import Processes
 from harness.records.store import Store
 from harness.runs.models import LoadedDataset, Models
 from harness.specs.catalog import Catalog
@@ -74,9 +74,9 @@ def _choice_elsewhere(models: Models) -> int:
         except UserError as error:
             return str(error)
 
-    with Family() as family:
-        ending = family.ask(choice_or_mistake)
-    if isinstance(ending.said, int):
-        return ending.said
+    with Processes() as processes:
+        ending = processes.call(choice_or_mistake)
+    if isinstance(ending.returned, int):
+        return ending.returned
     name = models.scenario.backbone
-    raise UserError(ending.said or f"backbone {name!r} cannot be tried: {ending.epitaph}")
+    raise UserError(ending.returned or f"backbone {name!r} cannot be tried: {ending.cause}")

@@ -108,7 +108,7 @@ def verdict(
 
 def describe(device: torch.device) -> str:
     """The hardware and the versions, in one line."""
-    facts = circumstances(device)
+    facts = circumstances(device, isolated=False)
     versions = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
     return f"{facts['hardware']}, {os.cpu_count()} cores; Python {facts['python']}, {versions}"
 

@@ -1,4 +1,4 @@
-"""A method that misbehaves costs its own row, and changes no bit of another's."""
+"""A misbehaving method loses its own row and changes no bit of any other."""
 
 import json
 import os
@@ -55,7 +55,7 @@ FAILING = {
     "ctrl-c": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", "KeyboardInterrupt"),
     "term": ("os.kill(os.getpid(), signal.SIGTERM)", "the process died (status -15: SIGTERM)"),
     "loop": ("while True: pass", "it took longer than the 6 s of --step-timeout"),
-    "deaf": (
+    "ignores-signals": (
         "signal.pthread_sigmask(0, signal.valid_signals()); time.sleep(999)",
         "it took longer than the 6 s of --step-timeout",
     ),
@@ -74,7 +74,7 @@ FAILING = {
     "huge": ("raise ValueError('x' * 10**7)", "ValueError: xxx"),
     "second-dies": ("if os.fork(): os._exit(0)", "the process died (status 0)"),
 }
-"""What a method does before it is done → why it failed."""
+"""What a method does instead of returning a model → the reason reported."""
 
 LITTERING = {
     "loss": "F.cross_entropy = lambda *_, **__: torch.zeros((), requires_grad=True)",
@@ -93,7 +93,7 @@ LITTERING = {
     "labels": "[t.zero_() for t in gc.get_objects() "
     "if type(t) is torch.Tensor and t.dtype == torch.long]",
 }
-"""What a method does to its process before it fails."""
+"""What a method does to its process before it raises an exception."""
 
 HARMLESS = {
     "threads": "torch.set_num_threads(3)",
@@ -111,11 +111,11 @@ HARMLESS = {
     "folder": "os.chdir('/')",
     "loader": "len([*DataLoader(TensorDataset(task.retain.labels), num_workers=1)])",
 }
-"""What a method may leave behind, and finishes."""
+"""What a method does to its process and still succeeds."""
 
 
 def write_plugin(work, bodies):
-    """A plugin whose methods run their body before they do what the sound one does."""
+    """Writes a plugin whose methods run a body, then do what the sound method does."""
     functions = "".join(
         f"def method_{n}(task, config):\n    {body}\n    return sound(task, config)\n\n"
         for n, body in enumerate(bodies.values())
@@ -134,9 +134,9 @@ def run(*words):
 
 
 def models(folder):
-    """Every model's content, by the row that it is of."""
+    """Run → the bytes of its model."""
     return {
-        json.loads((path / "facts.json").read_text())["row"]: (
+        json.loads((path / "facts.json").read_text())["run"]: (
             path / "tensors.safetensors"
         ).read_bytes()
         for path in Path(folder).glob("models/*")
@@ -150,7 +150,7 @@ def failures(folder):
 
 
 def left_behind(work):
-    """The processes that work in a folder, beside this one."""
+    """The other processes whose working directory is this folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -163,13 +163,13 @@ def left_behind(work):
 
 @pytest.fixture
 def alone(work):
-    """The models of a run with the sound method alone."""
+    """The models of a run without any other method."""
     write_plugin(work, {})
     run("sound", "--workers", "0", "--store", "alone")
     return models(work / "alone")
 
 
-def test_every_method_that_fails_is_told_why_and_costs_its_row_alone(work, capfd, alone):
+def test_each_failing_method_loses_only_its_own_row_and_the_reason_is_reported(work, capfd, alone):
     write_plugin(work, {name: body for name, (body, _) in FAILING.items()})
 
     status = run(
@@ -186,7 +186,7 @@ def test_every_method_that_fails_is_told_why_and_costs_its_row_alone(work, capfd
     assert left_behind(work) == []
 
 
-def test_nothing_that_a_method_leaves_behind_reaches_another(work, capfd, alone):
+def test_nothing_that_a_method_leaves_behind_affects_another(work, capfd, alone):
     ends = {name: f"{body}; raise ValueError('seen')" for name, body in LITTERING.items()}
     ends["fork-raises"] = "os.fork(); raise ValueError('seen')"
     write_plugin(work, {**ends, **HARMLESS})
@@ -209,7 +209,7 @@ SPY = (
 )
 
 
-def test_no_image_is_in_reach_of_a_method_but_those_that_it_was_granted(work, capfd):
+def test_a_method_can_reach_no_images_in_memory_except_those_it_was_granted(work, capfd):
     plugin = work / "tiny_plugin.py"
     plugin.write_text(
         plugin.read_text().replace(
@@ -229,7 +229,7 @@ def test_no_image_is_in_reach_of_a_method_but_those_that_it_was_granted(work, ca
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_command_that_is_ended_leaves_no_process_behind(work, number, status):
+def test_a_command_stopped_by_a_signal_leaves_no_process_behind(work, number, status):
     body = (
         "kept.append(iter(DataLoader(TensorDataset(task.retain.labels), num_workers=2))); "
         "os.fork() or time.sleep(999); Path('there').touch(); time.sleep(999)"
@@ -262,10 +262,10 @@ CHANGES = {
     "patched": ("return setattr(task.model, 'state_dict', dict) or task.model", "its state dict"),
     "mute": ("task.model.net[0].weight = nn.Parameter(torch.ones(1))", "its state dict differs"),
 }
-"""What a method does to its model → why its row is not measured; empty: it is."""
+"""What a method does to its model → why it is not measured; empty if it is measured."""
 
 
-def test_a_model_that_its_weights_do_not_tell_is_a_changed_one(work, capfd):
+def test_a_model_that_its_weights_do_not_determine_is_reported_as_changed(work, capfd):
     ends = {name: body.replace("return", "    return") for name, (body, _) in CHANGES.items()}
     write_plugin(work, {name: f"if True: {body.strip()}" for name, body in ends.items()})
     text = (work / "bad.py").read_text()
@@ -289,7 +289,7 @@ def test_a_model_that_its_weights_do_not_tell_is_a_changed_one(work, capfd):
 AFTER = "\n    return task.model\n"
 
 
-def test_a_step_that_another_command_is_at_is_told_once_and_waited_for(work, capfd):
+def test_a_run_waits_for_a_step_of_another_command_and_says_so_once(work, capfd):
     write_plugin(work, {})
     store = Store(work / "runs")
     run("sound", "--workers", "1")
@@ -308,11 +308,11 @@ def test_a_step_that_another_command_is_at_is_told_once_and_waited_for(work, cap
 
     err = capfd.readouterr().err
     assert status == 0
-    assert err.count("another command is at it; waiting for that") == 1
+    assert err.count("another command is working on it; waiting") == 1
     assert store.has("models", key)
 
 
-def test_a_run_says_whether_its_model_was_made_in_a_process_of_its_own(work, capfd):
+def test_a_run_records_whether_its_model_was_made_in_its_own_process(work, capfd):
     write_plugin(work, {})
     for workers in ("0", "1"):
         run("sound", "--workers", workers, "--store", workers)
@@ -323,7 +323,7 @@ def test_a_run_says_whether_its_model_was_made_in_a_process_of_its_own(work, cap
         assert {line["circumstances"]["isolated"] for line in lines} == {isolated}
 
 
-def test_a_plugin_edited_while_a_command_runs_changes_nothing_of_that_command(work, capfd, alone):
+def test_editing_a_plugin_during_a_command_does_not_affect_that_command(work, capfd, alone):
     text = "Path('bad.py').write_text('nonsense(') and Path('tiny_plugin.py').write_text('(')"
     write_plugin(work, {"editor": text})
 
@@ -333,18 +333,18 @@ def test_a_plugin_edited_while_a_command_runs_changes_nothing_of_that_command(wo
     assert {row: models(work / "runs")[row] for row in alone} == alone
 
 
-def test_a_time_limit_and_no_processes_exclude_each_other(work, capfd):
+def test_a_time_limit_needs_processes(work, capfd):
     write_plugin(work, {})
 
     status = run("sound", "--workers", "0", "--step-timeout", "5")
 
     assert status == 2
-    assert "--step-timeout needs processes" in capfd.readouterr().err
+    assert "--step-timeout stops processes, and --workers 0 starts none" in capfd.readouterr().err
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_steps_on_a_gpu_run_in_processes_of_their_own(work, capfd):
+def test_steps_on_a_gpu_run_in_their_own_processes(work, capfd):
     write_plugin(work, {"exit": "os._exit(0)"})
 
     status = run("a-exit", "sound", "--workers", "1", "--device", "cuda")
