@@ -69,13 +69,14 @@ INSIDE = {
         {"stored"},
     ),
     "runs": (
-        {"environment", "keys", "method_call", "studies", "warm"},
+        {"environment", "keys", "method_call", "settings", "studies", "warm"},
         {"models", "plan"},
         {"lineage", "queue", "workspace"},
         {"measuring", "recording", "remaining", "wanted"},
         {"steps"},
         {"worker"},
         {"pool"},
+        {"trials"},
         {"tuning"},
     ),
     "specs": (

@@ -1,4 +1,4 @@
-"""``unlearn tune``: chooses settings for one scenario, by as many trials for every method."""
+"""``unlearn tune``: chooses settings for one scenario, by equally many trials of each method."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 
 from harness.commands import machine, plugins
 from harness.records.tuned import FOLDER, Tuning, Unread, read, write
-from harness.runs.tuning import Ground, tune_each
+from harness.runs.trials import TrialSetup
+from harness.runs.tuning import tune_each
 from harness.runs.wanted import Wanted, wanted_methods, wanted_scenarios
 from harness.specs.catalog import Catalog
 from harness.specs.method import Method
@@ -19,7 +20,7 @@ from harness.terminal import say
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Tunes; writes the file of chosen settings whenever a method is done."""
+    """Tunes the methods, and writes the settings of each as soon as it is done."""
     catalog = plugins.catalog(arguments.plugins)
     wanted = _wanted(arguments)
     scenario = wanted_scenarios(wanted, catalog)[0][0]
@@ -29,7 +30,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if not methods:
         return 0
     means = machine.means(arguments, min(machine.workers(arguments), len(methods)))
-    ground = Ground.prepare(  # it also tells what is wrong, in one line
+    setup = TrialSetup.prepare(
         scenario,
         catalog,
         store=Path(wanted.store),
@@ -38,10 +39,10 @@ def execute(arguments: argparse.Namespace) -> int:
         replicates=arguments.replicates,
         means=means,
     )
-    for found in ground.workspace.notes():
+    for found in setup.workspace.notes():
         print(found)
     failed = False
-    for name, tuning in tune_each(methods, ground, arguments.trials, means.workers, say):
+    for name, tuning in tune_each(methods, setup, arguments.trials, means.workers, say):
         best = tuning.best if isinstance(tuning, Tuning) else None
         if best is None or not isinstance(tuning, Tuning):
             failed = True
@@ -57,7 +58,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _check(folder: Path, scenario: str) -> None:
-    """Tells what stands in the way of the file before anything is tried, and what is kept of it."""
+    """Fails now if the settings cannot be written; warns of entries that cannot be read."""
     for name, tuning in read(folder, scenario).items():
         if isinstance(tuning, Unread):
             print(f"unlearn: {folder / scenario}.json: {name}: {tuning.reason}", file=sys.stderr)
@@ -78,7 +79,7 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
 
 
 def _searchable(wanted: Wanted, catalog: Catalog) -> Iterator[Method]:
-    """The methods that there is something to choose for; the others are told."""
+    """The methods that can be tuned; says why the others are skipped."""
     scenario = wanted_scenarios(wanted, catalog)[0][0]
     for method in wanted_methods(wanted, catalog):
         reason = method.undefined_because(scenario)

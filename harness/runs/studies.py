@@ -1,4 +1,4 @@
-"""Optuna's part in tuning: a journal a study, open in one command at a time, and what it draws."""
+"""Everything that needs Optuna: studies, each in its own journal, samplers and distributions."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from harness.specs.method import Method
 from harness.specs.search import Choice, Setting
 
 WARM_UP = 8
-"""Trials drawn at random before the sampler learns from them."""
+"""The number of random trials before the sampler starts to learn from them."""
 
 
 @contextmanager
 def opened(path: Path, wait: Callable[[], None]) -> Iterator[Any]:
-    """The study in a journal, which no other command has open meanwhile.
+    """The study in a journal, under a lock, so that one command at a time has it open.
 
-    ``wait`` is called where another has it, before this one waits. A trial that was broken off is
-    none.
+    ``wait`` is called if another command has the lock, before waiting for it. Trials that were
+    interrupted count as failed.
     """
-    lock = FileLock(path.with_suffix(".lock"))  # the system frees a dead holder's
+    lock = FileLock(path.with_suffix(".lock"))  # the system releases it if its holder dies
     try:
         lock.acquire(timeout=0)
     except Timeout:
         wait()
         lock.acquire()
     try:
-        _mend(path)
+        _repair(path)
         yield _study(path)
     finally:
         lock.release()
 
 
-def _mend(path: Path) -> None:
-    """Removes what a command that was killed left: half a line, and the lock of Optuna's own."""
+def _repair(path: Path) -> None:
+    """Removes what a killed command left behind: half a line, and Optuna's own lock."""
     Path(f"{path}.lock").unlink(missing_ok=True)
     if path.exists():
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
@@ -47,33 +47,29 @@ def _mend(path: Path) -> None:
 
 def _study(path: Path) -> Any:
     from optuna import create_study
-    from optuna import logging as talk
+    from optuna import logging as optuna_logging
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
     from optuna.trial import TrialState
 
-    talk.set_verbosity(logging.WARNING)
-    Path(f"{path}.lock").unlink(missing_ok=True)  # Optuna's own, of a command that was killed
-    if path.exists():
-        text = path.read_bytes()
-        os.truncate(path, text.rfind(b"\n") + 1)  # half a line of such a one
+    optuna_logging.set_verbosity(logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(path)))
     name = path.stem.rpartition("-")[2]
     study = create_study(storage=storage, study_name=name, load_if_exists=True)
-    for broken_off in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(broken_off.number, state=TrialState.FAIL)
+    for interrupted in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(interrupted.number, state=TrialState.FAIL)
     return study
 
 
 def sampler(seed: int) -> Any:
-    """What draws the next settings; the seed decides them, with the trials before."""
+    """Draws the next settings, which depend only on the seed and the earlier trials."""
     from optuna.samplers import TPESampler
 
     return TPESampler(seed=seed % 2**32, n_startup_trials=WARM_UP)
 
 
 def distributions(method: Method) -> dict[str, Any]:
-    """Setting → what Optuna may draw for it."""
+    """Setting → the distribution that Optuna draws it from."""
     return {
         name: _distribution(setting, whole=isinstance(getattr(method.config, name), int))
         for name, setting in method.search.items()

@@ -16,7 +16,7 @@ from harness.errors import UserError
 from harness.records.lines import canonical
 from harness.runs.method_call import MethodError, difference
 from harness.runs.models import LoadedDataset, Models
-from harness.runs.wanted import configured
+from harness.runs.settings import configured
 from harness.seeds import stream
 from harness.specs.catalog import Catalog
 from harness.specs.data import Data

@@ -1,0 +1,137 @@
+"""Files of tuned settings: written by many commands, read with clear errors, dated by source."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from harness import UserError
+from harness.plugins.catalog import load_catalog
+from harness.records.tuned import Trial, Tuning, problem_of, read, tuning_of, write
+from harness.specs.forgetting import WholeClass
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return load_catalog([str(TESTS / "fixtures" / "tiny.py")])
+
+
+def test_tuned_settings_are_read_as_they_were_written(tmp_path):
+    trials = (Trial({"lr": 0.1}, 2.5, 30.0), Trial({"lr": 0.2}, None, 9.0, "over the budget"))
+    tunings = {"b": Tuning("abc", 1, trials), "a": Tuning("def", 2, trials[1:])}
+
+    write(tmp_path, "s", tunings)
+
+    assert read(tmp_path, "s") == tunings
+    assert tuning_of(asdict(tunings["b"])) == tunings["b"]
+    assert read(tmp_path, "other") == {}
+    assert json.loads((tmp_path / "s.json").read_text())["b"]["settings"] == {"lr": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[]", "AttributeError"),
+        ("{", "JSONDecodeError"),
+        ('{"a": {}, "a": {}}', "'a' is there twice"),
+        ('{"a": {"gap": NaN}}', "NaN is no number"),
+    ],
+)
+def test_a_file_of_anything_else_is_a_one_line_error(tmp_path, text, reason):
+    (tmp_path / "s.json").write_text(text)
+
+    with pytest.raises(UserError, match="not a file of tuned settings") as error:
+        read(tmp_path, "s")
+
+    assert reason in str(error.value)
+
+
+TRIAL = {"settings": {"lr": 0.5}, "gap": 1.0, "passes": 9.0, "note": ""}
+ENTRY = {"settings": {"lr": 0.5}, "gap": 1.0, "source": "x", "replicates": 1, "trials": [TRIAL]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({**ENTRY, "sampler": "new"}, "unknown field 'sampler', as of a newer version"),
+        ({**ENTRY, "trials": [{**TRIAL, "seconds": 1.0}]}, "unknown field 'seconds'"),
+        ({**ENTRY, "settings": {"lr": 0.7}}, "not those of its best trial"),
+        ({**ENTRY, "trials": []}, "expected one trial or more"),
+        ({**ENTRY, "replicates": "1"}, "Expected `int`, got `str` - at `$.replicates`"),
+        (
+            {**ENTRY, "trials": [{**TRIAL, "gap": -1.0}]},
+            "gap must be a finite number of",
+        ),
+        (
+            {name: ENTRY[name] for name in ENTRY if name != "source"},
+            "missing required field `source`",
+        ),
+        ([], "expected an object; got []"),
+    ],
+)
+def test_an_unreadable_entry_is_kept_and_named(unlearn, work, entry, reason):
+    folder = work / "leaderboards" / "tuned"
+    folder.mkdir(parents=True)
+    (folder / "tiny.json").write_text(json.dumps({"finetune": entry}))
+
+    write(folder, "tiny", {"salun": Tuning("y", 1, (Trial({"lr": 0.1}, 2.5, 30.0),))})
+    status, _, err = unlearn("run", "finetune", "--scenario", "tiny", "--dry-run")
+
+    assert json.loads((folder / "tiny.json").read_text())["finetune"] == entry
+    assert read(folder, "tiny")["salun"].best.gap == 2.5
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"the settings tuned for 'finetune' cannot be read ({reason}" in err or reason in err
+    assert "run `unlearn tune finetune` again, or `unlearn run --defaults`" in err
+
+
+def test_commands_writing_at_the_same_time_lose_no_settings(tmp_path):
+    names = [f"method-{i}" for i in range(24)]
+
+    def put(name):
+        write(tmp_path, "s", {name: Tuning(name, 1, (Trial({"lr": 0.5}, 1.0, 9.0),))})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, names))
+
+    assert {name: tuning.source for name, tuning in read(tmp_path, "s").items()} == {
+        name: name for name in names
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "problem", "chosen"),
+    [
+        ("now", "now", "tuned, 2 trials"),
+        ("then", "now", "tuned, 2 trials, of an earlier source"),
+        ("now", "then", "tuned, 2 trials, of an earlier definition"),
+        ("then", "then", "tuned, 2 trials, of an earlier source and definition"),
+        ("now", "", "tuned, 2 trials, of an unknown definition"),
+        ("then", "", "tuned, 2 trials, of an earlier source and an unknown definition"),
+    ],
+)
+def test_a_tuning_says_whether_it_is_outdated(source, problem, chosen):
+    tuning = Tuning(source, 1, (Trial({}, 1.0, 1.0), Trial({}, 2.0, 1.0)), problem)
+
+    assert tuning.chosen("now", "now") == chosen
+
+
+def test_a_tuning_is_outdated_when_the_scenarios_definition_changes(catalog):
+    tiny = catalog.scenarios["tiny"]
+    now = problem_of(tiny, "data", "net")
+
+    others = [
+        problem_of(replace(tiny, recipe=replace(tiny.recipe, lr=0.2)), "data", "net"),
+        problem_of(replace(tiny, forget=WholeClass(1)), "data", "net"),
+        problem_of(replace(tiny, retain_access=0.1), "data", "net"),
+        problem_of(replace(tiny, mia="entropy_mia.auc"), "data", "net"),
+        problem_of(replace(tiny, held_out=0.1), "data", "net"),
+        problem_of(replace(tiny, tuning=0.25), "data", "net"),
+        problem_of(tiny, "other data", "net"),
+        problem_of(tiny, "data", "other net"),
+    ]
+    assert len({now, *others}) == 1 + len(others)
+    assert problem_of(replace(tiny, name="other", replicates=9), "data", "net") == now
