@@ -1,4 +1,4 @@
-"""Where and with what a model was made: device, packages, commit, time."""
+"""Describes the environment in which a model is made: hardware, packages, commit and time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn")
 
 
 def circumstances(device: torch.device, *, isolated: bool) -> dict[str, Any]:
-    """Where and with what a model is made, and whether in a process of its own."""
+    """The environment, as recorded with a run; ``isolated`` if the model has its own process."""
     on_gpu = device.type == "cuda"
     name = torch.cuda.get_device_name(device) if on_gpu else _processor()
     return {
@@ -33,7 +33,7 @@ def circumstances(device: torch.device, *, isolated: bool) -> dict[str, Any]:
 
 
 def now() -> str:
-    """The time, such that a later one is greater as text."""
+    """The current UTC time, in a format whose texts sort by time."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
@@ -56,19 +56,21 @@ def _processor() -> str:
 
 @functools.cache
 def commit() -> str:
-    """The harness's commit, with ``-dirty`` where files differ; empty outside its checkout.
+    """The harness's commit, with ``-dirty`` if files differ; empty outside a checkout.
 
-    It is that of the first call, since the code that runs is the one that was loaded.
+    Later calls return the result of the first, since that is the code that was loaded.
     """
     try:
-        _git("ls-files", "--error-unmatch", Path(__file__).name)  # or it is another's
+        _git(
+            "ls-files", "--error-unmatch", Path(__file__).name
+        )  # fails in a checkout of another project
         return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(  # noqa: S603 - the words are this file's own
+    done = subprocess.run(  # noqa: S603 - all arguments are constants of this file
         ["git", *words],  # noqa: S607
         cwd=Path(__file__).parent,
         capture_output=True,

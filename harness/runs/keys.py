@@ -1,4 +1,4 @@
-"""A planned run, and the keys of its steps: hashes of all that their results depend on."""
+"""Planned runs, and the keys of their steps: hashes of everything that a result depends on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.version import CODE
 
 MODEL, LOGITS = "models", "logits"
 KINDS = (MODEL, LOGITS, RUN, MEASUREMENT)
-"""The kinds of step, which are the folders of the store."""
+"""The kinds of step; each has a folder of this name in the store."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class PlannedRun:
     method: str
     config: Any = None
     draw: int = 0
-    """Which of the retrained models it is; 0 for every other method."""
+    """The number of the retrained model; 0 for every other method."""
     source: str = ""
-    """The hash of the method's source; empty for a reference."""
+    """The hash of the method's source; empty for the two references."""
     fingerprint: str = ""
-    """The hash of the data set's content."""
+    """The hash of the data set's contents."""
     build: str = ""
-    """The backbone's name; a plugin's comes with the hash of its source."""
+    """The backbone's name; for a plugin's, with the hash of its source."""
     class_name: str = ""
-    """Of the class that is forgotten, where the data set names it; not part of any key."""
+    """The name of the forgotten class, if the data set has one; not part of any key."""
     described: str = ""
-    """What is forgotten, with the names of classes; not part of any key."""
+    """A description of the forget set that names its classes; not part of any key."""
     chosen: str = ""
     """How the config was chosen; not part of any key."""
     tuning_passes: float = 0.0
@@ -55,7 +55,7 @@ class PlannedRun:
 
     @cached_property
     def original(self) -> StepId:
-        """The step that trains the original model, whatever is forgotten later."""
+        """The step that trains the original model; its key does not depend on the forget set."""
         key = identity(
             {
                 "code": CODE,
@@ -72,7 +72,7 @@ class PlannedRun:
 
     @cached_property
     def _retrained(self) -> str:
-        """It does not depend on what a method may see."""
+        """The key of a retrained model; it does not depend on what a method may see."""
         return identity(
             {
                 "model": RETRAIN,
@@ -85,6 +85,7 @@ class PlannedRun:
 
     @cached_property
     def _unlearned(self) -> str:
+        """The key of an unlearned model."""
         return identity(
             {
                 "model": self.method,
@@ -99,12 +100,12 @@ class PlannedRun:
 
     @cached_property
     def logits(self) -> StepId:
-        """The step that runs its model over the data."""
+        """The step that computes its model's logits on the data."""
         return StepId(LOGITS, identity({"logits of": self.model.key}))
 
     @cached_property
     def record(self) -> StepId:
-        """The step that writes its record; its key is the run's id, whatever is measured later."""
+        """The step that writes its record; its key, the run's id, does not depend on protocols."""
         key = identity(
             {
                 "code": CODE,
@@ -122,12 +123,12 @@ class PlannedRun:
 
 
 def measurement_of(record: StepId, protocol: Protocol) -> StepId:
-    """The step that measures a protocol on a recorded run."""
+    """The step that applies a protocol to a recorded run."""
     key = identity({"run": record.key, "protocol": protocol.name, "version": protocol.version})
     return StepId(MEASUREMENT, key)
 
 
 def problem_of(scenario: Scenario) -> dict[str, Any]:
-    """A scenario without the fields that only its page depends on."""
+    """The fields of a scenario, except those that affect only its page."""
     fields = dict(plain(scenario))
     return {name: fields[name] for name in fields if name not in ("mia", "replicates")}

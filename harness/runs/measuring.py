@@ -1,4 +1,4 @@
-"""Plans what can be measured on the runs that a store holds."""
+"""Plans the measurements that can be made on the runs in a store."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run that the store holds, and where the logits lie that it is measured on.
+    """A run in the store, with the keys of the logits that it is measured on.
 
-    Their keys are read, not derived: they may be those of an earlier version of the harness.
+    The keys are read rather than computed, since an earlier version may have chosen them.
     """
 
     run: PlannedRun
@@ -34,7 +34,7 @@ class Recorded:
 
     @classmethod
     def read(cls, run_id: str, store: Store) -> Recorded | None:
-        """The run of this id, or None if a newer version of this program wrote it.
+        """The run with this id, or None if a newer version of this program wrote it.
 
         Raises CorruptionError, or one of MALFORMED.
         """
@@ -55,15 +55,15 @@ class Recorded:
         return cls(run, StepId(RUN, run_id), logits, tuple(retrained))
 
     def revived(self, catalog: Catalog) -> Recorded:
-        """The same with the forget rule itself; raises UserError if no plugin provides it."""
+        """The run with its forget rule loaded; raises UserError if no plugin provides the rule."""
         scenario = revived(self.run.scenario, catalog)
         return replace(self, run=replace(self.run, scenario=scenario))
 
 
 def plan_measurements(workspace: Workspace, say: Say) -> Plan:
-    """The plan to measure every protocol on every recorded run whose logits and data are there.
+    """The plan to apply every protocol to every recorded run whose logits and data exist.
 
-    ``say`` hears, one line each, which runs are left out and why.
+    ``say`` gets one line for each run that is left out, with the reason.
     """
     steps: list[Step] = []
     for found in _recorded(workspace.store, say):
@@ -89,7 +89,7 @@ def plan_measurements(workspace: Workspace, say: Say) -> Plan:
 
 
 def _recorded(store: Store, say: Say) -> Iterator[Recorded]:
-    """The recorded runs of a store; says how many cannot be read, and why."""
+    """The runs in a store; says which cannot be read, and why."""
     newer = 0
     for run_id in store.keys(RUN):
         try:
@@ -108,7 +108,7 @@ def _recorded(store: Store, say: Say) -> Iterator[Recorded]:
 
 
 def _obstacle(steps: Sequence[Step], workspace: Workspace) -> str:
-    """Why a run's measurements cannot be made; empty if they can, or if all are there."""
+    """Why a run cannot be measured; empty if it can, or if nothing is left to measure."""
     if all(workspace.store.has(*step.id) for step in steps):
         return ""
     for fault in broken(steps[0], workspace.store).values():

@@ -1,9 +1,9 @@
-"""Which steps of a plan remain: those whose result is missing, broken, outdated or superseded."""
+"""Finds the steps of a plan whose results are missing, broken, outdated or superseded."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from harness.records.lines import Run
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.stored import FAILURE, KIND_OF_LINE, RUN, stored_lines
 from harness.records.versions import is_newer
+from harness.runs.keys import PlannedRun
 from harness.runs.lineage import facts, outdated
 from harness.runs.plan import Plan, Step
 
@@ -21,31 +22,31 @@ class Remaining:
     """What is left to do of a plan."""
 
     plan: Plan
-    """Its steps whose results are to be made."""
+    """The steps that are still to be done."""
     broken: Mapping[StepId, str]
-    """The results to be rebuilt → what is wrong with them."""
+    """Result to be rebuilt → what is wrong with it."""
     unread: int
-    """How many results of the plan a newer version of this program wrote, or depend on such."""
+    """How many results were written by a newer version of this program, or depend on one that was."""
     present: int
-    """How many results of the plan are there."""
+    """How many results are in the store and valid."""
 
     def discard_results(self, store: Store) -> None:
-        """Removes what the store holds under the remaining steps."""
+        """Removes old results of the remaining steps from the store."""
         for step in self.plan.steps:
             store.discard(*step.id)
 
 
 def remaining(plan: Plan, store: Store, *, again: Collection[str] = ()) -> Remaining:
-    """The part of the plan that the store lacks.
+    """The part of the plan that is still to be done.
 
-    A step remains if its result is missing, broken or does not fit what lies beside it, if its
-    method is in ``again``, and if a step that it needs remains. A superseded run is recorded again,
-    so that it is the latest. What a newer version of this program wrote, and all that needs it, is
-    left alone.
+    A step remains if its result is missing or broken, if the result was made from other results
+    than the store has now, if its method is in ``again``, or if a step that it needs remains. A
+    superseded run is recorded again, so that it becomes the latest. Results of a newer version of
+    this program, and steps that need them, are left alone.
     """
     survey = _Survey(store, again)
     for step in plan.steps:
-        survey.look(step)
+        survey.add(step)
     wanted = survey.missing | (superseded(plan, store) - survey.unread)
     steps = tuple(step for step in plan.steps if step.id in wanted)
     present = len(plan.steps) - len(steps) - len(survey.unread)
@@ -53,25 +54,27 @@ def remaining(plan: Plan, store: Store, *, again: Collection[str] = ()) -> Remai
 
 
 class _Survey:
-    """What is known of the results of a plan's steps, looked at in their order."""
+    """Sorts the steps of a plan by the state of their results; add them in the plan's order."""
 
     def __init__(self, store: Store, again: Collection[str]) -> None:
         self.missing: set[StepId] = set()
         self.unread: set[StepId] = set()
-        """Those that a newer version wrote, or that need one of these."""
+        """Results written by a newer version of this program, or that depend on one."""
         self.broken: dict[StepId, str] = {}
         self._store = store
         self._again = again
         self._known: dict[StepId, Mapping[str, Any]] = {}
 
-    def look(self, step: Step) -> None:
-        """Sorts a step; all that it needs was sorted before."""
-        there = self._store.has(*step.id)
-        fault = self._store.fault(*step.id) if there else ""
-        newer = there and not fault and _is_newer(step, self._facts(step.id))
+    def add(self, step: Step) -> None:
+        """Sorts one step, after all the steps that it needs."""
+        exists = self._store.has(*step.id)
+        fault = self._store.fault(*step.id) if exists else ""
+        newer = exists and not fault and _is_newer(step, self._facts(step.id))
         if newer or not self.unread.isdisjoint(step.needs):
             self.unread.add(step.id)
-        elif not there or step.run.method in self._again or not self.missing.isdisjoint(step.needs):
+        elif (
+            not exists or step.run.method in self._again or not self.missing.isdisjoint(step.needs)
+        ):
             self.missing.add(step.id)
         elif fault := fault or self._mismatch(step):
             self.broken[step.id] = fault
@@ -95,41 +98,61 @@ def _is_newer(step: Step, own: Mapping[str, Any]) -> bool:
 
 
 def superseded(plan: Plan, store: Store) -> set[StepId]:
-    """The plan's recorded runs that are not the latest word on what they answer.
+    """The plan's recorded runs that must be recorded again to be the latest of their kind.
 
-    Those are older than a run of another definition of their scenario or of another source of
-    their method, or they say that their settings were chosen in another way than now.
+    A run is superseded by a later run with another definition of its scenario or another source of
+    its method. It is also superseded if its settings are now chosen in another way.
     """
-    recorded = {StepId(kind, key) for kind in (RUN, FAILURE) for key in store.keys(kind)}
-    runs = [x for x in stored_lines(store, lambda _: None, recorded) if isinstance(x, Run)]
-    latest: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
-    for run in sorted(runs, key=_finished):
-        for question, answer in _answers(run):
-            latest[question][answer] = _finished(run)
-
-    def is_latest(run: Run) -> bool:
-        return all(
-            when <= _finished(run)
-            for question, answer in _answers(run)
-            for other, when in latest[question].items()
-            if other != answer
-        )
-
-    by_id = {run.run_id: run for run in runs}
-    asked = {step.id: step.run for step in plan.steps if step.id.kind == RUN}
+    history = _History.of(store)
     return {
-        id_
-        for id_, now in asked.items()
-        if (found := by_id.get(id_.key)) is not None
-        and not (
-            is_latest(found)
-            and (found.chosen, found.tuning_passes) == (now.chosen, now.tuning_passes)
-        )
+        step.id
+        for step in plan.steps
+        if step.id.kind == RUN and history.supersedes(step.id, step.run)
     }
 
 
-def _answers(run: Run) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What a run says about what can change under one name: a scenario, and a method's source."""
+Subject = tuple[str, ...]
+"""Something that keeps its name when it is edited: a scenario, or a method on a problem."""
+
+
+class _History:
+    """All recorded runs, and when each version of a scenario or method was last run."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = {run.run_id: run for run in runs}
+        self._last_run: dict[Subject, dict[str, str]] = defaultdict(dict)
+        """Subject → version → when a run with this version last finished."""
+        for run in sorted(runs, key=_finished):
+            for subject, version in _versions(run):
+                self._last_run[subject][version] = _finished(run)
+
+    @classmethod
+    def of(cls, store: Store) -> _History:
+        """The history of a store, with its failed runs."""
+        ids = {StepId(kind, key) for kind in (RUN, FAILURE) for key in store.keys(kind)}
+        lines = stored_lines(store, lambda _: None, ids)
+        return cls([line for line in lines if isinstance(line, Run)])
+
+    def supersedes(self, id_: StepId, planned: PlannedRun) -> bool:
+        """Whether the recorded run with this id is superseded, given what is planned now."""
+        recorded = self._runs.get(id_.key)
+        if recorded is None:
+            return False
+        before = (recorded.chosen, recorded.tuning_passes)
+        now = (planned.chosen, planned.tuning_passes)
+        return before != now or self._has_later_version(recorded)
+
+    def _has_later_version(self, run: Run) -> bool:
+        return any(
+            finished > _finished(run)
+            for subject, own in _versions(run)
+            for version, finished in self._last_run[subject].items()
+            if version != own
+        )
+
+
+def _versions(run: Run) -> Iterator[tuple[Subject, str]]:
+    """The subjects of a run, each with the version that the run used."""
     problem = problem_of(run)
     yield ("scenario", run.scenario.name), problem
     yield ("method", problem, run.method), run.source
