@@ -1,1 +1,1 @@
-"""Keeps what a plugin's code does from everything else: contained, or in forked processes."""
+"""Isolates plugin code: restores what it changes, or runs it in forked processes."""

@@ -1,4 +1,4 @@
-"""Keeps what a plugin changes of the process from whatever runs in it afterwards."""
+"""Restores what plugin code changes in the process, for whatever runs there next."""
 
 from __future__ import annotations
 
@@ -15,20 +15,27 @@ import torch
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Puts torch's global settings and what the process stands in back after a block.
+    """Restores torch's global settings and the state of the process after a block.
 
-    The settings: default dtype and device, number of threads, grad mode, autocast, deterministic
-    algorithms, precision of float32 products, the switches of cuDNN and MKL-DNN. Beside them the
-    working directory, the environment, the three standard streams and timers. ``seeded`` does the
-    same for the generators of random numbers. What is patched in a module or a class stays so: for
-    that a method has a process of its own.
+    The settings are default dtype and device, number of threads, grad mode, autocast, deterministic
+    algorithms, precision of float32 products, and the switches of cuDNN and MKL-DNN. The state of
+    the process is its working directory, environment, standard streams, timers and signal handlers.
+    ``seeded`` restores random generators. Patched modules and classes are not restored here; a
+    method that patches them does so in its own process.
 
-    A second process that the block forked, and that comes out of it as well, ends here.
+    If the block forks a process that leaves the block too, that process ends here.
     """
     own = os.getpid()
     try:
         with ExitStack() as undo:
-            for part in (_place, _streams, _timers, _defaults, _autocast, _algorithms):
+            for part in (
+                _folder_and_environment,
+                _streams,
+                _timers,
+                _defaults,
+                _autocast,
+                _algorithms,
+            ):
                 undo.enter_context(part())
             yield
     finally:
@@ -37,8 +44,9 @@ def contained() -> Iterator[None]:
 
 
 @contextmanager
-def _place() -> Iterator[None]:
-    folder, environment = Path.cwd(), dict(os.environ)
+def _folder_and_environment() -> Iterator[None]:
+    folder = Path.cwd()
+    environment = dict(os.environ)
     try:
         yield
     finally:
@@ -55,7 +63,7 @@ def _streams() -> Iterator[None]:
         yield
     finally:
         sys.stdin, sys.stdout, sys.stderr = streams
-        for descriptor in range(3):  # a file of the store must not get the number of a stream
+        for descriptor in range(3):  # otherwise a file of the store could get a stream's number
             with suppress(OSError):
                 _reopen(descriptor)
 
@@ -64,12 +72,12 @@ def _reopen(descriptor: int) -> None:
     try:
         os.fstat(descriptor)
     except OSError:
-        os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+        os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 @contextmanager
 def _timers() -> Iterator[None]:
-    """Ends what would interrupt others later; only the main thread may hear a signal."""
+    """Cancels timers and restores signal handlers, which only the main thread may set."""
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
     try:
@@ -86,13 +94,14 @@ def _timers() -> Iterator[None]:
 @contextmanager
 def _defaults() -> Iterator[None]:
     dtype = torch.get_default_dtype()
-    device = torch.empty(0).device  # torch 2.6 cannot name its default once that was put back
-    threads, grad = torch.get_num_threads(), torch.is_grad_enabled()
+    device = torch.empty(0).device  # torch 2.6 cannot name the default after it was restored
+    threads = torch.get_num_threads()
+    grad = torch.is_grad_enabled()
     try:
         yield
     finally:
         torch.set_default_dtype(dtype)
-        torch.set_default_device(None if device.type == "cpu" else device)  # none: torch's own
+        torch.set_default_device(None if device.type == "cpu" else device)  # None: torch's default
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         torch.set_grad_enabled(grad)
@@ -125,7 +134,7 @@ def _algorithms() -> Iterator[None]:
     try:
         yield
     finally:
-        if _deterministic() != deterministic:  # the first call imports a compiler: half a second
+        if _deterministic() != deterministic:  # its first call takes half a second
             torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
         torch.set_float32_matmul_precision(precision)
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = switches

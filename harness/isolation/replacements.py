@@ -1,4 +1,4 @@
-"""Notices what a plugin's import replaces of everyone's functions, and puts it back."""
+"""Detects functions, classes and hooks shared by all plugins that one replaces; restores them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WATCHED: tuple[types.ModuleType, ...] = (
     *(torch.fft, torch.func, torch.linalg, torch.nn, torch.nn.init, F, torch.nn.utils),
     *(torch.optim, lr_scheduler, torch.random, torch.special, torch.utils.data),
 )
-"""Modules that everyone uses, beside the harness; with torch's classes among what they hold."""
+"""The shared modules besides the harness's own; torch's classes in them are watched too."""
 
 HOOKS = tuple(
     f"{module.__name__}.{name}"
@@ -42,17 +42,17 @@ HOOKS = tuple(
     for name, value in vars(module).items()
     if name.startswith("_global_") and isinstance(value, dict)
 )
-"""Where torch keeps hooks that run in every model and every optimiser."""
+"""The dicts in which torch keeps hooks that run for every model or every optimiser."""
 
 USED = (float, types.ModuleType, property, staticmethod, classmethod)
-"""Kinds of value that others use, beside what can be called."""
+"""The types of values, besides callables, whose replacement would affect others."""
 
 INSIDE = operator.attrgetter("__code__", "__defaults__")
-"""What makes a function do what it does, and can be exchanged in place."""
+"""The parts of a function that determine its behaviour and can be replaced in place."""
 
 
 class Everyones:
-    """The functions, classes, modules and global hooks that all plugins share, as they are now."""
+    """A snapshot of the functions, classes, modules and global hooks that all plugins share."""
 
     def __init__(self) -> None:
         self._places: dict[int, _Place] = {}
@@ -63,11 +63,11 @@ class Everyones:
         self._watch_ours()
 
     def put_back(self) -> str:
-        """The name of something that was replaced since; all that was is as before.
+        """Restores everything that was replaced; returns the shortest name of these, or "".
 
-        Additions stay, and what torch wraps of its own when a part of it is first imported or used.
+        Additions are kept, and so are torch's own wrappers, which it adds on first use.
         """
-        replaced = [*self._returned()]
+        replaced = [*self._restored()]
         self._watch_ours()
         return min(replaced, key=len, default="")
 
@@ -86,13 +86,13 @@ class Everyones:
             if id(value) not in self._places and _is_class_of_everyones(value):
                 self._places[id(value)] = _Place(value, f"{place.name}.{key}")
 
-    def _returned(self) -> Iterator[str]:
+    def _restored(self) -> Iterator[str]:
         for number, place in [*self._places.items()]:
             if isinstance(place.owner, types.ModuleType) and place.is_forged():
                 sys.modules[place.owner.__name__] = place.owner
                 yield place.name
             if not place.is_intact():
-                yield from place.returned()
+                yield from place.restored()
                 self._places[number] = _Place(place.owner, place.name)
         for name, before in self._hooks.items():
             if _hooks(name) != before:
@@ -102,7 +102,7 @@ class Everyones:
 
 
 class _Place:
-    """A module or class, and what it held."""
+    """A module or class, with its attributes at the time of the snapshot."""
 
     def __init__(self, owner: Any, name: str) -> None:
         self.owner = owner
@@ -114,11 +114,11 @@ class _Place:
         self._named = [(f, {**f.__kwdefaults__}) for f in self._functions if f.__kwdefaults__]
 
     def is_forged(self) -> bool:
-        """Whether another module goes by the name of this one."""
+        """Whether ``sys.modules`` has another module under this one's name."""
         return sys.modules.get(self.owner.__name__) is not self.owner
 
     def is_intact(self) -> bool:
-        """Whether all is the very same: a fast look."""
+        """Whether nothing has changed; a fast check."""
         now = vars(self.owner)
         return (
             len(now) == len(self._values)
@@ -127,19 +127,21 @@ class _Place:
             and all(function.__kwdefaults__ == named for function, named in self._named)
         )
 
-    def returned(self) -> Iterator[str]:
-        """Puts back what was replaced, and names it."""
-        for name in [*self._replaced(), *self._exchanged(), *self._hiding()]:
+    def restored(self) -> Iterator[str]:
+        """Restores what was replaced; yields the names."""
+        for name in [*self._replaced(), *self._altered(), *self._shadowing()]:
             yield f"{self.name}.{name}"
 
     def _replaced(self) -> Iterator[str]:
+        """Attributes that are other objects now."""
         for name, before in self.held.items():
             found = vars(self.owner).get(name)
             if found is not before and self._counts(name, before, found):
                 setattr(self.owner, name, before)
                 yield name
 
-    def _exchanged(self) -> Iterator[str]:
+    def _altered(self) -> Iterator[str]:
+        """Functions whose code or defaults were replaced in place."""
         named = {id(function): each for function, each in self._named}
         for function, inner in zip(self._functions, self._inner, strict=True):
             keywords = named.get(id(function))
@@ -148,10 +150,10 @@ class _Place:
                 function.__kwdefaults__ = keywords
                 yield function.__name__
 
-    def _hiding(self) -> Iterator[str]:
-        """What has been added to a class over something inherited, or to a module over a built-in.
+    def _shadowing(self) -> Iterator[str]:
+        """New attributes that hide something inherited, or in a module a built-in.
 
-        ``__annotations__`` and ``__annotate__`` Python itself adds when it is first asked.
+        Python itself adds ``__annotations__`` and ``__annotate__`` when they are first read.
         """
         above = [vars(base) for base in getattr(self.owner, "__mro__", ())[1:]] or [vars(builtins)]
         for name, value in [*vars(self.owner).items()]:
@@ -182,22 +184,25 @@ def _is_used(value: object) -> bool:
 
 
 def _is_torchs_own(found: Any, before: object) -> bool:
-    """Whether torch has wrapped a function of its own, as it does once in a process.
+    """Whether torch itself has wrapped the function, which it does once per process.
 
     Its compiler wraps ``torch.manual_seed`` when it is first imported, and parts of modules and
-    optimisers when it first runs; the first optimiser of a class gets a profiler's mark on its
-    ``step``.
+    optimisers when it first runs. The first optimiser of a class has its ``step`` wrapped for the
+    profiler.
     """
     if not isinstance(found, types.FunctionType):
         return False
     place = str(found.__globals__.get("__name__"))
-    marked = place == optimizer.__name__ and getattr(found, "hooked", False)
+    profiled = place == optimizer.__name__ and getattr(found, "hooked", False)
     compilers = place == "torch._compile" or place.startswith("torch._dynamo.")
     cells = (cell.cell_contents for cell in found.__closure__ or ())
     inner = (*cells, getattr(found, "__wrapped__", None))
-    known = (before, getattr(before, "__wrapped__", before))  # it may have wrapped a base's already
+    known = (
+        before,
+        getattr(before, "__wrapped__", before),
+    )  # may already be a wrapper of a base class's
     wraps = any(each is one for each in inner for one in known)
-    return wraps and bool(marked or compilers)
+    return wraps and bool(profiled or compilers)
 
 
 def _hooks(name: str) -> dict[Any, Any]:

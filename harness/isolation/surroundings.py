@@ -1,4 +1,4 @@
-"""Puts back what a plugin's import or hook changes of the process, beside what a method could."""
+"""Restores the global state that a plugin may change when it is imported or its hooks run."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from torch.utils._device import DeviceContext
 from harness.isolation.containment import contained
 
 Setting = tuple[Callable[[], Any], Callable[[Any], Any]]
-"""Reads a value, and sets it."""
+"""A function that reads a value, and one that sets it."""
 
 
 def _attribute(owner: Any, name: str) -> Setting:
     return lambda: getattr(owner, name), lambda value: setattr(owner, name, value)
 
 
-def _put_path_back(before: list[str]) -> None:
-    """What was added comes last: a function may import from there when it runs."""
+def _restore_path(before: list[str]) -> None:
+    """Moves added entries to the end, since a plugin's functions may still import from them."""
     sys.path[:] = [*before, *(place for place in sys.path if place not in before)]
 
 
 def _leave_inference_mode(_: bool) -> None:  # noqa: FBT001 - a setter takes its value
-    """Leaves every inference mode that was entered: it ends with the object that holds it."""
+    """Exits every inference mode that was entered and is still referenced somewhere."""
     for held in gc.get_objects():
         if type(held) is torch.inference_mode:
             held.__exit__(None, None, None)
@@ -49,25 +49,26 @@ SETTINGS: tuple[Setting, ...] = (
     (sys.getrecursionlimit, sys.setrecursionlimit),
     (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
     (lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),
-    (lambda: list(sys.path), _put_path_back),
+    (lambda: list(sys.path), _restore_path),
     (random.getstate, random.setstate),
     (np.geterr, lambda kinds: np.seterr(**kinds)),
     (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     (torch.is_inference_mode_enabled, _leave_inference_mode),
 )
-"""What is set again only where it has changed."""
+"""Set again only if they have changed."""
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Puts the settings of torch, NumPy and Python back after a block, and random generators.
+    """Restores the settings and random generators of torch, NumPy and Python after a block.
 
-    Beside what ``contained`` puts back: hooks for exceptions, tracing and profiling, the recursion
-    limit, garbage collection, locale, the order of ``sys.path``, filters of warnings, NumPy's
-    errors, anomaly detection, denormals, and modes of torch that were entered and not left.
+    This includes everything that ``contained`` restores, and also hooks for exceptions, tracing and
+    profiling, the recursion limit, garbage collection, locale, the order of ``sys.path``, warning
+    filters, NumPy's error handling, anomaly detection, denormals, and torch modes that were entered
+    but not exited.
     """
     before = [read() for read, _ in SETTINGS]
-    states = torch.get_rng_state(), np.random.get_state(legacy=True)  # noqa: NPY002 - others use it
+    states = torch.get_rng_state(), np.random.get_state(legacy=True)  # noqa: NPY002 - plugins use it
     modes = torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
     with warnings.catch_warnings():
         try:
@@ -80,7 +81,7 @@ def undisturbed() -> Iterator[None]:
             for (read, put), value in zip(SETTINGS, before, strict=True):
                 if read() != value:
                     put(value)
-            torch.set_flush_denormal(False)  # torch does not tell how it was
+            torch.set_flush_denormal(False)  # torch has no way to read it
             torch.set_rng_state(states[0])
             np.random.set_state(states[1])  # noqa: NPY002
 
@@ -90,7 +91,7 @@ def _leave_modes(functions: int, dispatchers: int) -> None:
     while torch._C._len_torch_function_stack() > functions:
         left.append(torch._C._pop_torch_function_stack())
     for mode in left:
-        if isinstance(mode, DeviceContext):  # the default device, which has its own way back
+        if isinstance(mode, DeviceContext):  # the default device, which ``contained`` restores
             torch._C._push_on_torch_function_stack(mode)
     while torch._C._len_torch_dispatch_stack() > dispatchers:
         torch._C._pop_torch_dispatch_stack()

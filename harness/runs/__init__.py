@@ -1,1 +1,1 @@
-"""The doing: from what was asked to a plan of steps, and from steps to results in the store."""
+"""Plans what a command asks for as steps, and does the steps; results go to the store."""

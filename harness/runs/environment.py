@@ -61,9 +61,7 @@ def commit() -> str:
     Later calls return the result of the first, since that is the code that was loaded.
     """
     try:
-        _git(
-            "ls-files", "--error-unmatch", Path(__file__).name
-        )  # fails in a checkout of another project
+        _git("ls-files", "--error-unmatch", Path(__file__).name)  # fails elsewhere
         return _git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return ""

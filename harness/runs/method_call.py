@@ -1,4 +1,4 @@
-"""Carries out what a method is asked for, with its cost, and holds what it returns to its word."""
+"""Calls a method, measures its cost, and checks the model that it returns."""
 
 from __future__ import annotations
 
@@ -22,58 +22,59 @@ from harness.training.loop import predict, synchronised
 Made = TypeVar("Made")
 
 PROBE = 256
-"""Rows of the forget set, and as many of the granted retain set, that a model is tried on."""
+"""How many rows of the forget set, and of the granted retain set, a model is checked on."""
 
 NOISE = 1e-3
 """The share of the largest logit by which two computations of the same logits may differ.
 
-Where weights and images lie in memory decides which kernel multiplies them, and in what order it
-adds up; the same layout on a CPU is expected to give the same bits, and TensorFloat-32 on a GPU
-keeps 10 bits, about 1e-3.
+The memory layout of weights and images decides which kernel multiplies them, and in which order it
+sums. On a CPU the same layout should give the same bits; TensorFloat-32 on a GPU keeps 10 bits,
+about 1e-3.
 """
 
 
 class MethodError(Exception):
-    """What a method returned is not what the harness asked for."""
+    """A method returned something other than what the harness asked for."""
 
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A model that was made."""
+    """A finished model, with its cost."""
 
     weights: Mapping[str, Tensor]
-    """Its state dict; empty where the model was changed."""
+    """Its state dict; empty if ``changed``."""
     probe: Tensor
-    """The logits ``(n, classes)`` that it gave itself, in eval mode; empty where it was changed."""
+    """Its own logits ``(n, classes)`` on a few images, in eval mode; empty if ``changed``."""
     cost: Cost
     changed: str = ""
-    """What of the model its weights do not tell, so that nothing is measured on it."""
+    """How the model differs from what its weights determine; if it does, nothing is measured."""
 
 
 @dataclass(eq=False)
 class MethodCall:
-    """All that one run of a method needs; nothing in it leads to what the method must not see."""
+    """Everything that one run of a method needs, with no reference to data that it may not see."""
 
     method: Method
     config: Any
     task: Task
     before: nn.Module | None
-    """The original, for a method that looks at it when it is trained."""
+    """The original, for a method with ``at_training``."""
     kept: Data | None
-    """Its whole train set, for the same."""
+    """The original's whole train set, for the same purpose."""
     probe: Tensor
-    """Images ``(n, c, h, w)`` that the original, too, was made for."""
+    """Images ``(n, c, h, w)`` that the finished model is checked on."""
     seed: int
     device: torch.device
     unit: int
+    """The work of one pass."""
 
     def carry_out(self, most_passes: float = math.inf) -> Product:
-        """The model that the method makes; the method can change nothing but its task.
+        """The model that the method returns; global settings that the method changes are restored.
 
-        Raises MethodError where it returns no model, and OverBudgetError where it takes more
-        passes than granted.
+        Raises MethodError if it returns no model, and OverBudgetError if it takes more passes than
+        granted.
         """
-        method, config = self.method, self.config
+        method = self.method
         stored, before = self._stored(most_passes)
         task = replace(self.task, stored=stored)
         kinds = {name: type(part) for name, part in task.model.named_modules()}
@@ -81,7 +82,7 @@ class MethodCall:
 
         def make() -> nn.Module:
             with contained():
-                return method.unlearn(task, config)
+                return method.unlearn(task, self.config)
 
         with seeded(self.seed, f"{method.name}/global"), torch.enable_grad():
             model, cost = costed(
@@ -89,21 +90,22 @@ class MethodCall:
             )
         if not isinstance(model, nn.Module):
             raise MethodError(f"it returned {model!r}; expected the unlearned model, an nn.Module")
-        cost, change = added(before, cost), changed_architecture(model, kinds, tensors)
-        if change:
+        cost = added(before, cost)
+        if change := changed_architecture(model, kinds, tensors):
             return Product({}, torch.empty(0), cost, change)
         return finished(model, self.probe, cost)
 
     def _stored(self, most_passes: float) -> tuple[Mapping[str, Tensor], Cost]:
-        """What the method keeps of the original's training, before anyone asks to forget."""
-        look, model, data = self.method.at_training, self.before, self.kept
-        self.before = self.kept = None  # it must not find them later
-        if look is None or model is None or data is None:
+        """What the method stores when the original is trained, before the forget set is known."""
+        at_training = self.method.at_training
+        model, data = self.before, self.kept
+        self.before = self.kept = None  # the method must not find them later
+        if at_training is None or model is None or data is None:
             return {}, Cost({}, 0)
 
         def make() -> Mapping[str, Tensor]:
             with contained():
-                return look(model, data)
+                return at_training(model, data)
 
         with seeded(self.seed, f"{self.method.name}/stored"), torch.enable_grad():
             stored, cost = costed(STORED, make, self.device, self.unit, most_passes)
@@ -119,9 +121,9 @@ def costed(
     unit: int,
     most_passes: float = math.inf,
 ) -> tuple[Made, Cost]:
-    """What the function makes, and its cost; ``unit`` is the work of one pass.
+    """What ``make`` returns, and what it cost; ``unit`` is the work of one pass.
 
-    Raises OverBudgetError where it takes more passes than granted.
+    Raises OverBudgetError if it takes more passes than granted.
     """
     on_gpu = device.type == "cuda"
     if on_gpu:
@@ -137,17 +139,17 @@ def costed(
 
 
 def added(first: Cost, then: Cost) -> Cost:
-    """The cost of two pieces of work, one after the other."""
+    """The cost of doing two pieces of work, one after the other."""
     memory = max((m for m in (first.peak_memory, then.peak_memory) if m is not None), default=None)
     return Cost({**first.seconds, **then.seconds}, first.passes + then.passes, memory)
 
 
 def finished(model: nn.Module, probe: Tensor, cost: Cost) -> Product:
-    """The model's weights, with the logits that it gives itself on the probe's images."""
+    """The model's weights, with its own logits on the probe images."""
     weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
     try:
         logits = probed(model, probe)
-    except Exception as error:  # whatever a stranger left in it
+    except Exception as error:  # a method may have left anything in the model
         lines = str(error).strip().splitlines() or ["no message"]
         reason = f"{type(error).__name__}: {lines[0]}"
         return Product({}, torch.empty(0), cost, f"its model does not run in eval mode: {reason}")
@@ -157,7 +159,7 @@ def finished(model: nn.Module, probe: Tensor, cost: Cost) -> Product:
 def probed(model: nn.Module, images: Tensor) -> Tensor:
     """The logits ``(n, classes)`` in eval mode on the CPU, with all images in one batch.
 
-    The weights get the layout that those of a network from the store have, whatever theirs was.
+    The weights first get the memory layout of a network from the store.
     """
     model.to(memory_format=torch.channels_last)
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
@@ -165,7 +167,7 @@ def probed(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def difference(own: Tensor, rebuilt: Tensor) -> str:
-    """How a model's own logits differ from those of its weights in a fresh network, if they do."""
+    """How a model's own logits differ from those of a fresh network with its weights, if at all."""
     if own.shape != rebuilt.shape:
         return f"its model gives logits {tuple(own.shape)}; expected {tuple(rebuilt.shape)}"
     finite = own.isfinite() & rebuilt.isfinite()
@@ -173,10 +175,10 @@ def difference(own: Tensor, rebuilt: Tensor) -> str:
     scale = float(rebuilt[finite].abs().max()) if finite.any() else 0.0
     if torch.equal(own.isfinite(), rebuilt.isfinite()) and largest <= NOISE * max(scale, 1.0):
         return ""
-    told = f"{largest:.2g}" if torch.equal(own.isfinite(), rebuilt.isfinite()) else "not finite"
+    size = f"{largest:.2g}" if torch.equal(own.isfinite(), rebuilt.isfinite()) else "not finite"
     return (
         f"its model gives other logits than its weights in a fresh network: "
-        f"largest difference {told}"
+        f"largest difference {size}"
     )
 
 
@@ -185,7 +187,7 @@ def changed_architecture(
     kinds: Mapping[str, type[nn.Module]],
     tensors: Mapping[str, tuple[torch.Size, torch.dtype]],
 ) -> str:
-    """What of a model is not as it was in the original, beside weights; empty where all is."""
+    """How a model differs from the original in anything but weights; empty if it does not."""
     kind = type(model)
     if kind is not kinds[""]:
         return f"it returned a {kind.__name__}; expected the original's {kinds[''].__name__}"

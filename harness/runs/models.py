@@ -1,4 +1,4 @@
-"""Makes the models of a scenario: builds networks, trains them, calls methods, takes logits."""
+"""Makes the models of a scenario: builds and trains networks, prepares methods, computes logits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from harness.training.loop import predict, train
 
 @dataclass(frozen=True, eq=False)
 class LoadedDataset:
-    """A data set on the CPU, and what a backbone must know of it."""
+    """A data set on the CPU, and what is needed to build a network for it."""
 
     train: Data
     test: Data
@@ -38,11 +38,11 @@ class LoadedDataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
-    """What was found in it, one line each, told before anything is trained."""
+    """Remarks on its contents, one line each, printed before anything is trained."""
 
     @classmethod
     def load(cls, name: str, catalog: Catalog, root: Path) -> LoadedDataset:
-        """Reads a data set once; images stay uint8."""
+        """Reads a data set; images stay uint8."""
         notes: list[str] = []
         train_set, test_set = load_dataset(name, catalog.datasets, root, notes.append)
         mean, std = channel_statistics(train_set)
@@ -57,36 +57,36 @@ class LoadedDataset:
         )
 
     def split(self, scenario: Scenario, replicate: Replicate) -> Split:
-        """The rows of one replicate; raises UserError if the data set lacks what is asked for."""
+        """The rows of one replicate; raises UserError if the data set does not have them."""
         labels = self.train.labels, self.test.labels
         return split(scenario, replicate, *labels, self.train.classes)
 
     def require_rows(self, scenario: Scenario, replicates: Sequence[Replicate]) -> None:
-        """Raises UserError, before anything is trained, if a replicate's rows do not exist."""
+        """Raises UserError if a replicate needs rows that do not exist; call it before training."""
         for replicate in replicates:
             self.split(scenario, replicate)
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """Builds the networks of one scenario; it holds no image, so that a method may have it."""
+    """Builds the networks of one scenario; it contains no images, so a method may have it."""
 
     design: Design
     mean: tuple[float, ...]
-    """Of each channel, in units of [0, 1]."""
+    """The mean of each channel, with pixels in [0, 1]."""
     std: tuple[float, ...]
     shape: tuple[int, int, int]
-    """Of one image: channels, height, width."""
+    """Channels, height and width of one image."""
     device: torch.device
 
     def fresh(self, seed: int, purpose: str) -> nn.Module:
-        """A freshly initialised model on the device; one seed and purpose give one model."""
+        """A newly initialised model on the device, determined by seed and purpose."""
         with seeded(seed, purpose):
             model = self.design.build(self.mean, self.std)
         return model.to(self.device)
 
     def series(self, seed: int, purpose: str) -> Callable[[], nn.Module]:
-        """A function that returns a freshly initialised model, a different one at each call."""
+        """A function that returns a different newly initialised model at each call."""
         drawn = 0
 
         def untrained() -> nn.Module:
@@ -113,8 +113,8 @@ class Network:
 class Models:
     """Makes the models of one scenario.
 
-    Weights come and go on the CPU, where the data are too; what a model needs is copied to the
-    device.
+    Weights are given and returned on the CPU, where the data are too; only what a model needs is
+    copied to the device.
     """
 
     scenario: Scenario
@@ -124,7 +124,7 @@ class Models:
 
     @cached_property
     def designs(self) -> list[Design]:
-        """The ways to build the scenario's network, in order of preference; none is tried yet."""
+        """The ways to build the scenario's network, untested and in order of preference."""
         return designs(
             self.scenario.backbone,
             self.catalog.backbones,
@@ -134,7 +134,7 @@ class Models:
         )
 
     def choice(self) -> int:
-        """The number of the first design that works; raises UserError if none does."""
+        """The index of the first design that works; raises UserError if none does."""
         dataset = self.dataset
         return first_working(
             self.scenario.backbone,
@@ -144,23 +144,23 @@ class Models:
         )
 
     def choose(self, choice: int) -> Design:
-        """Settles on a design that was tried elsewhere."""
+        """Selects a design that was tested in another process."""
         vars(self)["design"] = self.designs[choice]
         return self.design
 
     @cached_property
     def design(self) -> Design:
-        """How the scenario's network is built, found out once by a trial."""
+        """How the scenario's network is built: the first design that works."""
         return self.designs[self.choice()]
 
     @property
     def network(self) -> Network:
-        """What builds the scenario's networks; nothing in it leads to the data."""
+        """Builds the scenario's networks; it has no reference to the data."""
         dataset = self.dataset
         return Network(self.design, dataset.mean, dataset.std, dataset.train.shape, self.device)
 
     def trained(self, rows: Tensor, probe: Tensor, seed: int, purpose: str) -> Product:
-        """A model trained by the recipe on these rows, with its logits on the probe's rows."""
+        """A model trained by the recipe on these rows, with its logits on the probe rows."""
         network = self.network
         recipe = self.scenario.recipe
         data = self._rows(rows)
@@ -183,7 +183,7 @@ class Models:
         probe: Tensor,
         seed: int,
     ) -> MethodCall:
-        """The call of a method on the original's weights: what the method needs, nothing else."""
+        """The call of a method on the original's weights, with only what the method may see."""
         network = self.network
         kept = None
         if method.at_training is not None:
@@ -199,7 +199,9 @@ class Models:
         )
         return MethodCall(
             method=method,
-            config=copy.deepcopy(config),  # a method may break a frozen one; the record must not
+            config=copy.deepcopy(
+                config
+            ),  # a method may change even a frozen config; the record must not change
             task=task,
             before=None if kept is None else network.loaded(original),
             kept=kept,
@@ -210,11 +212,12 @@ class Models:
         )
 
     def outputs(self, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """The logits on the whole train set and on the test set, on the CPU."""
+        """The logits on the whole train set and on the whole test set, on the CPU."""
         device = self.device
         model = self.network.loaded(weights).to(memory_format=torch.channels_last)  # as the images
-        train_set, test_set = self.dataset.train.to(device), self.dataset.test.to(device)
-        return predict(model, train_set).cpu(), predict(model, test_set).cpu()
+        train_logits = predict(model, self.dataset.train.to(device)).cpu()
+        test_logits = predict(model, self.dataset.test.to(device)).cpu()
+        return train_logits, test_logits
 
     def probed(self, weights: Mapping[str, Tensor], probe: Tensor) -> Tensor:
         """The logits ``(n, classes)`` of the model with these weights on these rows, on the CPU."""
@@ -225,5 +228,5 @@ class Models:
 
 
 def model_seed(replicate: Replicate) -> int:
-    """One number for both seeds of a replicate, so that no two replicates share a stream."""
+    """A seed derived from both seeds of a replicate, so that no two replicates share a stream."""
     return derive(replicate.seed, f"replicate of forget seed {replicate.forget_seed}")

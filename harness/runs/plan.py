@@ -1,4 +1,4 @@
-"""The graph of steps that scenarios, replicates and methods amount to."""
+"""Plans the graph of steps for scenarios, replicates and methods."""
 
 from __future__ import annotations
 
@@ -28,60 +28,61 @@ from harness.specs.scenario import (
 
 @dataclass(frozen=True)
 class Entrant:
-    """A method with the settings that it runs with."""
+    """A method with its settings."""
 
     method: Method
     config: Any
     chosen: str = ""
-    """How the config was chosen, unless it is the method's own or tuned."""
+    """How the config was chosen; empty if it is the default or tuned."""
     tuning: Tuning | None = None
-    """The tuning whose best settings the config holds."""
+    """The tuning that the config comes from, if any."""
     tuning_passes: float = 0.0
 
     def chosen_for(self, source: str, problem: str) -> str:
-        """How the config was chosen, as told of a run of this source and tuning problem."""
+        """How the config was chosen, as recorded for a run of this source and tuning problem."""
         return self.chosen or (self.tuning.chosen(source, problem) if self.tuning else "")
 
 
 ANY = Replicate(0, 0)
-"""Stands for each replicate where a run is described once for all of them."""
+"""A placeholder for the replicate, in a run that is described once for all of them."""
 
 
 class Problem(NamedTuple):
-    """What is asked for in one scenario."""
+    """What is to be run in one scenario."""
 
     scenario: Scenario
     replicates: Sequence[Replicate]
     entrants: Iterable[Entrant]
-    """The methods besides the two references, which run in every scenario."""
+    """The methods; the two references run in every scenario and are not listed."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A piece of work whose result the store keeps under its id."""
+    """A piece of work; the store keeps its result under its id."""
 
     id: StepId
     needs: tuple[StepId, ...]
-    """The steps that must be done before."""
+    """The steps whose results it needs."""
     run: PlannedRun
     protocol: Protocol | None = None
-    """What a measurement measures."""
+    """The protocol of a measurement; None for other kinds of step."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in an order in which they can be done, and what has no step."""
+    """Steps in an order in which they can be done, and the methods that have none."""
 
     steps: tuple[Step, ...]
     undefined: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(scenario, method) → why the method is not defined there."""
     sources: Mapping[str, Source] = field(default_factory=dict)
-    """Hash → source, of all methods and of plugins' backbones and forget rules."""
+    """Hash → source, for all methods and for plugins' backbones and forget rules."""
 
     def edited(self, run: PlannedRun) -> str:
-        """The module whose text changed before this run imported it; empty if none did.
+        """A module that was edited before this run imported it; empty if there is none.
 
-        Asked after a step, in its process: its result is then not what the run's key says.
+        If there is one, the result is not what the run's key says. Call it after the step, in the
+        process of the step.
         """
         hashes = (run.source, run.build.rpartition("@")[2], run.scenario.forget.source)
         found = (self.sources[each].edited() for each in hashes if each in self.sources)
@@ -96,7 +97,7 @@ def make_plan(
 ) -> Plan:
     """All steps of scenarios × replicates × (references and entrants).
 
-    ``fingerprints`` maps a data set to the hash of its content, ``classes`` to the names of its
+    ``fingerprints`` maps a data set to the hash of its contents, ``classes`` to the names of its
     classes, which are not part of any key.
     """
     steps: dict[StepId, Step] = {}
@@ -137,7 +138,7 @@ def _references(original: PlannedRun) -> list[PlannedRun]:
 
 
 def _entered(entrant: Entrant, source: str, original: PlannedRun) -> PlannedRun:
-    """The run of an entrant, whose method's source has this hash, beside an original."""
+    """The run of an entrant on the original's problem; ``source`` is its method's hash."""
     problem = tuning_problem(original.scenario, original.fingerprint, original.build)
     return replace(
         original,
@@ -152,8 +153,8 @@ def _entered(entrant: Entrant, source: str, original: PlannedRun) -> PlannedRun:
 def _steps(runs: Sequence[PlannedRun], protocols: Iterable[Protocol]) -> Iterator[Step]:
     """The graph of one replicate: train or unlearn → predict → record → measure.
 
-    A method starts from the original model; a record names the logits of all references, and a
-    protocol compares with those of the retrained models.
+    A method starts from the original model. A record names the logits of all references. A protocol
+    compares with the logits of the retrained models.
     """
     original, *retrained = (run.logits for run in runs if run.method in REFERENCES)
     for run in runs:
@@ -171,7 +172,7 @@ def measurements(
     run: PlannedRun,
     protocols: Iterable[Protocol],
 ) -> Iterator[Step]:
-    """The steps that measure protocols on a run from its logits and the retrained models'."""
+    """The steps that measure protocols on a run, from its logits and those of retraining."""
     for protocol in protocols:
         needs = (record, logits, *retrained)
         yield Step(measurement_of(record, protocol), needs, run, protocol)
@@ -183,6 +184,6 @@ def build_of(scenario: Scenario, catalog: Catalog) -> str:
 
 
 def _build_sources(scenario: Scenario, catalog: Catalog) -> list[Source]:
-    """The source of a plugin's backbone; none of a library's."""
+    """The source of the backbone, if a plugin provides it."""
     plugin = catalog.backbones.get(scenario.backbone.partition("[")[0])
     return [source_of(plugin.build)] if plugin else []

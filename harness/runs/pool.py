@@ -1,4 +1,4 @@
-"""Does the steps of a plan, several at once, each that runs a plugin's code in its own process."""
+"""Does the steps of a plan in parallel; a step that runs plugin code has its own process."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ STARTED, RUNNING, WAITING = "started", "running", "waiting"
 CHANGED, BROKEN = "changed", "broken"
 
 POLL_SECONDS = 0.05
-"""Between two looks at a lock that another command holds."""
+"""How often to try a lock that another command holds."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """What the steps of a plan may use."""
+    """The processes, threads and time that the steps of a plan may use."""
 
     workers: int = 0
-    """Parallel processes, each of which does one step and ends; 0: every step in this process."""
+    """The number of parallel processes, each for a single step; if 0, all steps run in this one."""
     threads: int = 1
-    """Of each process on the CPU."""
+    """CPU threads of each process."""
     step_timeout: float = math.inf
     """Seconds after which a step's process is killed."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to one step, for whoever watches."""
+    """Something that happened to one step, for progress reports."""
 
     what: str
     """STARTED, RUNNING, WAITING, CHANGED, BROKEN, DONE or FAILED."""
@@ -68,14 +68,14 @@ Report = Callable[[Event], None]
 
 @dataclass
 class Outcome:
-    """What became of a plan."""
+    """What was done of a plan, and what failed."""
 
     done: Counter[str] = field(default_factory=Counter)
-    """Kind of step → how many of them this command did."""
+    """Kind of step → how many this command did."""
     failures: dict[tuple[str, str], Result] = field(default_factory=dict)
     """(method or protocol, reason) → the first failure of that kind."""
     left: int = 0
-    """Steps whose results are missing in the end."""
+    """The number of steps whose results are still missing."""
 
 
 @dataclass(eq=False)
@@ -85,8 +85,8 @@ class _Shift:
     step: Step
     child: Child
     lock: ExitStack
-    told: float = 0.0
-    """At how many seconds its running was last reported."""
+    reported: float = 0.0
+    """How many seconds it had run when that was last reported."""
 
 
 def do_plan(
@@ -97,15 +97,15 @@ def do_plan(
     *,
     most_passes: float = math.inf,
 ) -> Outcome:
-    """Does every step that nobody else does, until all are done or depend on one that failed.
+    """Does steps until all are done, or depend on one that failed.
 
-    Commands may share a store: each step is done under its lock, one that another command is doing
-    is waited for, and what another has done is done. A method that fails, even by ending its
-    process, or that takes more passes than ``most_passes``, costs its own steps alone. Ctrl-C stops
-    at once and loses only the steps under way. With workers, this process only writes the runs'
-    records and computes nothing; a process of its own costs a step 0.04 s of CPU, nearly all of it
-    the kernel's (EPYC, torch 2.14.1, 860 MB with all plugins loaded, n = 60). Raises StoreError if
-    a result cannot be written.
+    Commands may share a store. Each step is done under its lock; this command waits for a step that
+    another is doing, and then uses its result. If a method fails, ends its process or takes more
+    passes than ``most_passes``, only the steps that depend on it are lost. Ctrl-C stops at once and
+    loses only the steps under way. With workers, this process computes nothing and writes only the
+    records of runs. A separate process costs 0.04 s of CPU per step, nearly all of it in the kernel
+    (EPYC, torch 2.14.1, 860 MB with all plugins loaded, n = 60). Raises StoreError if a result
+    cannot be written.
     """
     if means.workers == 0:
         torch.set_num_threads(means.threads)
@@ -153,7 +153,7 @@ class _Pool:
                 self._wait(taken)
         finally:
             if self._processes is not None:
-                self._processes.end()  # before another command may do the steps under way
+                self._processes.end()  # before another command can take over the steps under way
             for shift in self._shifts.values():
                 shift.lock.close()
         self._outcome.left = sum(not self._store.has(*step.id) for step in self._plan.steps)
@@ -182,7 +182,7 @@ class _Pool:
         with lock:
             self._report(Event(STARTED, step.id))
             asked = (step, self._workspace, self._plan, self._most_passes)
-            if self._processes is None or step.id.kind == RUN:  # which calls no plugin
+            if self._processes is None or step.id.kind == RUN:  # a record calls no plugin
                 self._conclude(step, attempt(*asked))
                 return
             child = self._processes.fork(partial(attempt_apart, *asked, self._means.threads))
@@ -203,33 +203,33 @@ class _Pool:
             time.sleep(POLL_SECONDS)
 
     def _watch(self) -> None:
-        """Reports once a second what is running, and kills what takes too long."""
+        """Reports each running step once a second, and kills those that take too long."""
         limit = self._means.step_timeout
         for shift in self._shifts.values():
             seconds = shift.child.seconds
             if seconds > limit:
                 shift.child.kill(f"it took longer than the {limit:g} s of --step-timeout")
-            if seconds > shift.told + 1:
-                shift.told = seconds
+            if seconds > shift.reported + 1:
+                shift.reported = seconds
                 self._report(Event(RUNNING, shift.step.id, seconds=seconds))
 
     def _result(self, step: Step, ending: Ending) -> Result:
-        """How a step ended whose process has ended."""
+        """How a step ended, after its process has ended."""
         if ending.returned is not None:
             return Result(**ending.returned)
-        if self._store.has(*step.id):  # it was killed after its work
+        if self._store.has(*step.id):  # the process died after the step was done
             return Result(DONE, seconds=ending.child.seconds)
         return death(ending.cause)
 
     def _conclude(self, step: Step, result: Result) -> None:
-        """Draws the consequences of how a step ended."""
+        """Updates queue, store and outcome after a step has ended."""
         if result.end == DONE:
             self._finish(step, result)
         elif result.end == UNREADABLE:
             self._rebuild(step, result)
         else:
             if result.end == UNWRITTEN:
-                self._store.try_room(result.size)  # else the store is at fault, not the step
+                self._store.try_room(result.size)  # raises StoreError if the disk is full
             self._fail(step, result)
 
     def _finish(self, step: Step, result: Result) -> None:
@@ -250,8 +250,8 @@ class _Pool:
     def _rebuild(self, step: Step, result: Result) -> None:
         """Discards the broken results that a step needs, and queues them before it.
 
-        The step fails if none is broken, if another command has to rebuild one, and if one broke
-        again, which it would do for good.
+        The step fails if no such result is broken, if one is not part of this plan, or if one was
+        rebuilt before, since it would only break again.
         """
         lost = ""
         faults = broken(step, self._store)

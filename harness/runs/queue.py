@@ -1,4 +1,4 @@
-"""Which steps of a plan can be done now."""
+"""Hands out the steps of a plan in an order in which they can be done."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from harness.runs.plan import Plan, Step
 
 
 class Queue:
-    """The steps of a plan that are not done yet; each is handed out once its needs are met.
+    """The steps of a plan that are not done yet.
 
-    Of all steps that can be done, the first of the plan is handed out.
+    A step is handed out when every step that it needs is done; the first such step in the plan
+    comes first.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -27,7 +28,7 @@ class Queue:
         self._left = set(self._order)
         self._queue: list[int] = []
         self._offered: set[StepId] = set()
-        """In the queue, or handed out."""
+        """The steps in the queue, or handed out."""
         for id_ in self._order:
             self._offer(id_)
 
@@ -35,7 +36,7 @@ class Queue:
         return bool(self._left)
 
     def take(self) -> Step | None:
-        """The first step that can be done; None if all wait for others."""
+        """The first step that can be done; None if every step waits for another."""
         while self._queue:
             id_ = self._order[heapq.heappop(self._queue)]
             if self._is_ready(id_):
@@ -49,13 +50,13 @@ class Queue:
         self._offer(step.id)
 
     def finish(self, id_: StepId) -> None:
-        """Notes that a step is done."""
+        """Marks a step as done."""
         self._left.discard(id_)
         for dependent in self._dependents[id_]:
             self._offer(dependent)
 
     def give_up(self, id_: StepId) -> None:
-        """Notes that a step failed, and with it all that need it."""
+        """Marks a step as failed, with all steps that depend on it."""
         doomed = [id_]
         while doomed:
             id_ = doomed.pop()
@@ -64,7 +65,7 @@ class Queue:
                 doomed += self._dependents[id_]
 
     def renew(self, id_: StepId) -> None:
-        """Queues a step that was done to be done again."""
+        """Queues a finished step again."""
         self._left.add(id_)
         self._offered.discard(id_)
         self._offer(id_)

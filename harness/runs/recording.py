@@ -1,4 +1,4 @@
-"""Writes the line of a run that is published, and that of a run that failed."""
+"""Writes the lines of runs, of failures, and of the definitions of protocols."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from harness.version import CODE
 
 
 def record(step: Step, store: Store) -> None:
-    """Writes a run's line, and the keys of the logits that it is measured on.
+    """Writes a run's line, with the keys of the logits that it is measured on.
 
-    It computes nothing and calls no plugin. Raises CorruptionError if a result that it builds on is
-    broken or does not fit its neighbours.
+    This computes nothing and calls no plugin. Raises CorruptionError if a result that the step
+    needs is broken, or contradicts another.
     """
     model, logits, original, *retrained = step.needs
     require_one_lineage(step, store)
-    made = facts_of(store, model)
-    own = facts_of(store, logits)
+    model_facts = facts_of(store, model)
+    logits_facts = facts_of(store, logits)
     line = dataclasses.replace(
-        _line(step.run, step.id.key, made["circumstances"]),
-        status=_status(own),
-        reason=_reason(own),
-        cost=Cost(**made["cost"]),
-        digest=own.get("digest", ""),
+        _line(step.run, step.id.key, model_facts["circumstances"]),
+        status=_status(logits_facts),
+        reason=_reason(logits_facts),
+        cost=Cost(**model_facts["cost"]),
+        digest=logits_facts.get("digest", ""),
         original=_digest(store, original),
         retrained=tuple(_digest(store, each) for each in retrained),
     )
@@ -60,20 +60,20 @@ def record(step: Step, store: Store) -> None:
 
 
 def record_failure(step: Step, reason: str, store: Store) -> None:
-    """Keeps for the page that a method failed at a step, until its next success.
+    """Records that a method failed, for its page; the record is removed once the run succeeds.
 
-    Failures of references and protocols, and of steps whose needs are broken, are not kept. Raises
-    StoreError if the failure cannot be written.
+    Failures of references and protocols are not recorded, nor those of a step that needs a broken
+    result. Raises StoreError if the failure cannot be written.
     """
     if step.id.kind == MEASUREMENT or step.run.method in REFERENCES:
         return
     try:
-        behind = facts_of(store, step.needs[0])
+        needed = facts_of(store, step.needs[0])
     except CorruptionError:
         return
     key = step.run.record.key
     line = dataclasses.replace(
-        _line(step.run, key, behind["circumstances"]),
+        _line(step.run, key, needed["circumstances"]),
         status=FAILED,
         reason=" ".join(reason.split()),
     )
@@ -81,17 +81,17 @@ def record_failure(step: Step, reason: str, store: Store) -> None:
 
 
 def record_definitions(protocols: Iterable[Protocol], store: Store) -> None:
-    """Keeps what the metrics of these protocols mean, so that a page can tell without them."""
+    """Records what the metrics of these protocols mean, so that pages can say it without them."""
     for protocol in protocols:
         line = Definition(protocol.name, protocol.version, protocol.metrics)
         key = identity([line.protocol, line.version])
         facts = {"line": fields_of(line)}
         with store.lock(DEFINITION, key) as mine:
-            if mine and not _holds(store, key, facts):
+            if mine and not _is_recorded(store, key, facts):
                 store.write(DEFINITION, key, facts, None)
 
 
-def _holds(store: Store, key: str, facts: Mapping[str, Any]) -> bool:
+def _is_recorded(store: Store, key: str, facts: Mapping[str, Any]) -> bool:
     try:
         return store.read(DEFINITION, key).facts == facts
     except CorruptionError:
@@ -99,7 +99,7 @@ def _holds(store: Store, key: str, facts: Mapping[str, Any]) -> bool:
 
 
 def _line(run: PlannedRun, run_id: str, where: Mapping[str, Any]) -> Run:
-    """What was asked and where it was done, without its result."""
+    """The line of a run without its results: what was asked, and in which environment."""
     return Run(
         run_id=run_id,
         scenario=_as_recorded(run),
@@ -118,6 +118,7 @@ def _line(run: PlannedRun, run_id: str, where: Mapping[str, Any]) -> Run:
 
 
 def _as_recorded(run: PlannedRun) -> Scenario:
+    """The scenario, with a description in place of a plugin's forget rule."""
     rule = run.scenario.forget
     if isinstance(rule, BUILT_IN):
         return run.scenario

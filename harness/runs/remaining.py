@@ -26,7 +26,7 @@ class Remaining:
     broken: Mapping[StepId, str]
     """Result to be rebuilt → what is wrong with it."""
     unread: int
-    """How many results were written by a newer version of this program, or depend on one that was."""
+    """How many results a newer version of this program wrote, or depend on one of those."""
     present: int
     """How many results are in the store and valid."""
 

@@ -1,4 +1,4 @@
-"""Does one step: makes a model, runs it over the data, writes its record, or measures it."""
+"""Does one step: makes a model, computes its logits, writes its record, or measures it."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Outputs, Pr
 from harness.specs.scenario import ORIGINAL, REFERENCES, RETRAIN
 
 LOGITS_OF_PROBE = ".probe"
-"""Where a model's own logits on a few images lie beside its weights; no weight has this name."""
+"""The name under which a model's logits on a few images are stored with its weights."""
 
 
 class ProtocolError(Exception):
-    """What a protocol returned is not what it declared."""
+    """A protocol returned something other than what it declared."""
 
 
 class EditedError(UserError):
-    """A model was made by other code than its key says; nothing of it is kept."""
+    """A model was made by code other than its key names, and is discarded."""
 
 
 def do_step(
@@ -47,16 +47,16 @@ def do_step(
     most_passes: float = math.inf,
     edited: Callable[[], str] = lambda: "",
 ) -> str:
-    """Computes a step and puts its result into the store; call it under the step's lock.
+    """Computes a step and writes its result to the store; the caller holds the step's lock.
 
-    ``isolated`` says that this process does this step alone and then ends. ``edited`` names a
-    module of the method's source that was edited in the meantime. Returns how a model's
-    architecture was changed, if it was. Raises CorruptionError if a result that the step builds on
-    is broken or does not fit its neighbours, OverBudgetError if a method takes more passes than
-    granted, and EditedError.
+    ``isolated`` says that this process ends after this step. ``edited`` returns the name of a
+    module of the method's source that was edited meanwhile, or "". Returns how a model's
+    architecture was changed, or "". Raises CorruptionError if a result that the step needs is
+    broken or contradicts another, OverBudgetError if a method takes more passes than granted, and
+    EditedError.
     """
     if step.id.kind == MODEL:
-        where = circumstances(workspace.device, isolated=isolated)  # before a method changes it
+        where = circumstances(workspace.device, isolated=isolated)  # before a method can change it
         product, original = _make(step, workspace, isolated=isolated, most_passes=most_passes)
         if module := edited():
             raise EditedError(f"{module} was edited while it ran; the same command runs it again")
@@ -74,7 +74,7 @@ def do_step(
 def _make(
     step: Step, workspace: Workspace, *, isolated: bool, most_passes: float
 ) -> tuple[Product, str]:
-    """The model, and the digest of the original that a method made it from."""
+    """The model, and the digest of the original that it was made from; "" for a reference."""
     run = step.run
     if run.method in REFERENCES:
         return _reference(run, workspace), ""
@@ -125,12 +125,13 @@ def _keep_model(
 
 
 def _weights(model: StepId, workspace: Workspace) -> dict[str, Tensor]:
+    """The stored weights of a model, without its logits."""
     tensors = workspace.store.read(*model).tensors
     return {name: value for name, value in tensors.items() if name != LOGITS_OF_PROBE}
 
 
 def _probe(run: PlannedRun, workspace: Workspace) -> Tensor:
-    """The rows ``(n,)`` that a model is tried on; they depend only on what its key does."""
+    """The train rows ``(n,)`` that a model is checked on, determined by the model's key alone."""
     if run.method == ORIGINAL:
         count = len(workspace.dataset(run.scenario.dataset).train)
         return training_rows(run.scenario, run.replicate, count)[: 2 * PROBE]
@@ -140,12 +141,12 @@ def _probe(run: PlannedRun, workspace: Workspace) -> Tensor:
 
 
 def _predict(step: Step, workspace: Workspace) -> str:
-    """Keeps the logits; returns how the model differs from its weights in a fresh network."""
+    """Stores the logits; returns how the model differs from a fresh network with its weights."""
     made = workspace.store.read(*step.needs[0])
     changed = str(made.facts.get("changed", ""))
     found = ""
     logits: dict[str, Tensor] = {}
-    if not changed:  # else the harness can build no model with these weights
+    if not changed:  # otherwise no fresh network has these weights
         models = workspace.models(step.run.scenario)
         weights = dict(made.tensors)
         own = weights.pop(LOGITS_OF_PROBE)
@@ -216,7 +217,7 @@ def _split(run: PlannedRun, workspace: Workspace) -> Split:
 
 
 def _require_unchanged(run: PlannedRun, changed: str) -> None:
-    """Raises UserError for a backbone whose state dict does not determine what it computes."""
+    """Raises UserError if a reference was changed: its backbone keeps state outside its weights."""
     if changed:
         raise UserError(
             f"backbone {run.scenario.backbone!r} cannot be used: {changed}; all that its logits "
@@ -227,7 +228,8 @@ def _require_unchanged(run: PlannedRun, changed: str) -> None:
 def checked(protocol: Protocol, evidence: Evidence) -> dict[str, Estimate]:
     """The protocol's estimates.
 
-    Raises ProtocolError unless they are one finite Estimate for each metric that it declares.
+    Raises ProtocolError unless there is exactly one Estimate, finite or None, for each declared
+    metric.
     """
     estimates = protocol.measure(evidence)
     declared = [metric.name for metric in protocol.metrics]

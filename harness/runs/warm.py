@@ -1,15 +1,15 @@
-"""Imports what steps import late, once, so that every process forked for a step has it."""
+"""Imports slow libraries once, so that every process forked for a step already has them."""
 
 from __future__ import annotations
 
 import importlib
 
 LATE = ("scipy.stats", "sklearn.svm", "torch._dynamo")
-"""What the built-in protocols import when they measure, and torch's optimisers when they are first
-made; the data set's and the network's own libraries are there once these have been looked at."""
+"""Imported by the built-in protocols when they measure, and by torch when it makes its first
+optimiser. Libraries that data sets and networks need are imported before any process is forked."""
 
 
 def warm() -> None:
-    """Imports them into this process; it takes seconds, but only once."""
+    """Imports the libraries into this process, which takes a few seconds."""
     for name in LATE:
         importlib.import_module(name)

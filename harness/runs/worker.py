@@ -1,4 +1,4 @@
-"""Does one step, in this process or in one forked for it, and says how it ended."""
+"""Does one step, in this process or in one forked for it, and reports how it ended."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from harness.terminal import one_line
 
 DONE, FAILED = "done", "failed"
 UNWRITTEN, UNREADABLE = "unwritten", "unreadable"
-"""Ends that the store may be to blame for: the pool looks into them."""
+"""Ends that may be the store's fault, which the pool finds out."""
 
 LONGEST = 50_000
-"""Characters of a failure's text that are kept: the last ones."""
+"""How many of the last characters of a traceback are kept."""
 
 TERMINAL = {
     "BdbQuit": "a debugger needs a terminal, which this process lacks; use --workers 0",
     "EOFError": "input() needs a terminal, which this process lacks; use --workers 0",
 }
-"""What is added to an exception that a missing terminal causes."""
+"""Exception → what is added to its message, since a missing terminal causes it."""
 
 
 @dataclass(frozen=True)
@@ -38,29 +38,29 @@ class Result:
     """DONE, FAILED, UNWRITTEN or UNREADABLE."""
     seconds: float = 0.0
     text: str = ""
-    """A failure in full: its traceback, or one line if the user can mend it."""
+    """The failure in full: a traceback, or one line if it is the user's mistake."""
     reason: str = ""
-    """A failure in one line; of a step that was done, how the model was changed."""
+    """The failure in one line; for a step that was done, how the model was changed."""
     cause: str = ""
     """The class of the exception behind a failure; empty if there was none."""
     mistake: bool = False
-    """Whether the user can mend the failure."""
+    """Whether the failure is the user's mistake."""
     size: int = 0
     """Bytes that could not be written."""
 
     @property
     def is_about_the_method(self) -> bool:
-        """Whether a failure says something of its method, and so belongs in a record."""
+        """Whether the failure is the method's own, and so belongs in a record."""
         return self.cause != EditedError.__name__
 
 
 def attempt(
     step: Step, workspace: Workspace, plan: Plan, most_passes: float, *, isolated: bool = False
 ) -> Result:
-    """Does a step, and says how that ended.
+    """Does a step, and returns how it ended.
 
-    A plugin may raise anything, even SystemExit: the step has then failed. In the command's own
-    process KeyboardInterrupt is Ctrl-C and goes on.
+    Whatever a plugin raises, even SystemExit, fails only its step. KeyboardInterrupt in the
+    command's own process is Ctrl-C, and is raised again.
     """
     start = time.perf_counter()
     try:
@@ -85,7 +85,7 @@ def attempt(
 def attempt_apart(
     step: Step, workspace: Workspace, plan: Plan, most_passes: float, threads: int
 ) -> dict[str, Any]:
-    """Does a step in a process that was forked for it; returns the fields of its result."""
+    """Does a step in a process forked for it; returns the fields of its ``Result``."""
     workspace.store.let_go()
     torch.set_num_threads(threads)
     return asdict(attempt(step, workspace, plan, most_passes, isolated=True))
@@ -106,7 +106,7 @@ def brief(error: BaseException) -> str:
     """An exception in one printable line."""
     try:
         lines = str(error).strip().splitlines()
-    except Exception:  # a stranger's __str__
+    except Exception:  # a plugin's __str__
         lines = []
     name = type(error).__name__
     text = " ".join([*lines[:1], TERMINAL.get(name, "")]).strip() or "no message"
@@ -114,6 +114,6 @@ def brief(error: BaseException) -> str:
 
 
 def death(cause: str) -> Result:
-    """The result of a step whose process ended before the step did."""
+    """The result of a step whose process died before the step was done."""
     text = f"{cause}; the same command tries this again"
     return Result(FAILED, text=text, reason=cause)

@@ -1,4 +1,4 @@
-"""What all steps of a command share: the store, the device, data sets, and models to be built."""
+"""What all steps of a command share: store, device, data sets and models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.specs.scenario import Scenario
 
 
 class Workspace:
-    """A store, a device, and the data sets and models that were asked for so far."""
+    """A store, a device, and the data sets and models requested so far."""
 
     def __init__(self, store: Store, catalog: Catalog, data: Path, device: torch.device) -> None:
         self.store = store
@@ -27,17 +27,17 @@ class Workspace:
         self._models: dict[str, Models] = {}
 
     def dataset(self, name: str) -> LoadedDataset:
-        """The data set, on the CPU; it is read once."""
+        """The data set, on the CPU; each is read only once."""
         if name not in self._datasets:
             self._datasets[name] = LoadedDataset.load(name, self.catalog, self._data)
         return self._datasets[name]
 
     def notes(self) -> list[str]:
-        """What was found in the data sets that were read so far, for the user to see."""
+        """Remarks for the user on the data sets read so far."""
         return [note for dataset in self._datasets.values() for note in dataset.notes]
 
     def models(self, scenario: Scenario) -> Models:
-        """What makes the scenario's models; its backbone is tried once."""
+        """The maker of the scenario's models; its backbone is tested only once."""
         if scenario.name not in self._models:
             self._models[scenario.name] = Models(
                 scenario, self.dataset(scenario.dataset), self.catalog, self.device
@@ -45,16 +45,16 @@ class Workspace:
         return self._models[scenario.name]
 
     def forget_data(self) -> None:
-        """Drops every data set, so that nothing leads a method to more than its task."""
+        """Drops all data sets, so that a method can reach no data but its task's."""
         self._datasets.clear()
         self._models.clear()
 
     def try_backbones(
         self, scenarios: Iterable[Scenario], *, in_process: bool
     ) -> list[tuple[Scenario, str]]:
-        """Finds out how each scenario's network is built, and what was changed to make it work.
+        """Chooses how each scenario's network is built; returns what was changed to make it work.
 
-        Unless ``in_process``, each is tried in a process of its own, so that this one computes
+        Unless ``in_process``, each network is tested in another process, so that this one computes
         nothing. Raises UserError for a network that cannot work.
         """
         found = []
@@ -66,7 +66,7 @@ class Workspace:
 
 
 def _choice_elsewhere(models: Models) -> int:
-    """Which of the designs works, as found out in a process of its own."""
+    """The index of the first design that works, found in another process."""
 
     def choice_or_mistake() -> int | str:
         try:
