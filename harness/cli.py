@@ -1,4 +1,4 @@
-"""The command ``unlearn``: starts up, calls one verb and reports how it ended.
+"""The command ``unlearn``: runs one verb and reports how it ended.
 
 Only Python's own core is imported before ``main`` runs, so that it handles Ctrl-C from the start,
 and so that ``python -m harness.cli`` can first drop the working directory from ``sys.path``.
@@ -17,7 +17,7 @@ STOPPED = "unlearn: stopped; run the same command again to continue"
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0; 1 if a run or check failed; 2 for a user's mistake.
 
-    A command that a signal stopped returns 128 + its number: 130 for Ctrl-C.
+    If a signal stopped the command, it is 128 + the signal's number: 130 for Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _outcome(words: Sequence[str]) -> int:
-    """The verb's exit status, or that of what ended it, which is reported."""
+    """Runs the verb and returns its exit status; reports a user's mistake or a signal."""
     from harness.errors import UserError  # noqa: PLC0415
     from harness.terminal import at_once, one_line, stoppable  # noqa: PLC0415
 
@@ -53,7 +53,7 @@ def _outcome(words: Sequence[str]) -> int:
 
 
 def _call(words: Sequence[str]) -> Callable[[], int]:
-    """What the words ask for; raises UserError for words that mean nothing."""
+    """A function that runs the verb; raises UserError if the words cannot be parsed."""
     from harness.commands.parsing import parse  # noqa: PLC0415
 
     arguments = parse(words)

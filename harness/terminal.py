@@ -1,4 +1,4 @@
-"""Keeps a command working whatever its standard streams and signals do; reports to the user."""
+"""Makes a command robust to broken standard streams and to signals; prints messages."""
 
 from __future__ import annotations
 
@@ -40,24 +40,25 @@ class _Outlet(io.FileIO):
 
 @contextmanager
 def steady() -> Iterator[Callable[[], str]]:
-    """Lets a command print even if its output cannot be written: it goes on and loses no result.
+    """Lets a command go on, and lose no result, even if its output cannot be written.
 
     Characters outside the terminal's encoding are escaped. Yields a function that says why standard
     output is incomplete. Its answer is empty if nothing is missing, or if the reader closed the
     pipe, as ``head`` does. Streams that were replaced, for example by a test, stay as they are.
     """
     _open_closed()
-    before = sys.stdout, sys.stderr
-    own = sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__
-    outlets = _Outlet(1, "wb", closefd=False), _Outlet(2, "wb", closefd=False)
-    if own[0]:
-        sys.stdout = _text(outlets[0], before[0])
-    if own[1]:
-        sys.stderr = _text(outlets[1], before[1])
+    out_before = sys.stdout
+    err_before = sys.stderr
+    out = _Outlet(1, "wb", closefd=False)
+    err = _Outlet(2, "wb", closefd=False)
+    if sys.stdout is sys.__stdout__:
+        sys.stdout = _text(out, out_before)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _text(err, err_before)
 
     def lost() -> str:
         sys.stdout.flush()
-        fault = outlets[0].fault
+        fault = out.fault
         return "" if fault is None or isinstance(fault, BrokenPipeError) else str(fault.strerror)
 
     try:
@@ -65,7 +66,8 @@ def steady() -> Iterator[Callable[[], str]]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        sys.stdout, sys.stderr = before
+        sys.stdout = out_before
+        sys.stderr = err_before
 
 
 def _open_closed() -> None:
@@ -88,9 +90,9 @@ def _text(outlet: _Outlet, like: TextIO | None) -> TextIO:
 
 
 def stoppable() -> AbstractContextManager[None]:
-    """Turns SIGTERM and SIGHUP, where they would kill, into ``Stopped``, so that clean-up runs.
+    """Makes SIGTERM and SIGHUP raise ``Stopped``, so that clean-up runs, if they would kill.
 
-    In a process that is forked meanwhile the signals kill as usual.
+    In a process forked inside the block, these signals kill as usual.
     """
     process = os.getpid()
 
@@ -100,7 +102,7 @@ def stoppable() -> AbstractContextManager[None]:
             os.kill(os.getpid(), number)
         raise Stopped(number)
 
-    return _heard(stop, signal.SIGTERM, signal.SIGHUP)
+    return _handled(stop, signal.SIGTERM, signal.SIGHUP)
 
 
 def at_once(words: str) -> AbstractContextManager[None]:
@@ -111,22 +113,24 @@ def at_once(words: str) -> AbstractContextManager[None]:
             os.write(2, f"{words}\n".encode())
         os._exit(128 + number)
 
-    return _heard(end, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return _handled(end, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def _heard(handler: Callable[[int, FrameType | None], NoReturn], *numbers: int) -> Iterator[None]:
+def _handled(handler: Callable[[int, FrameType | None], NoReturn], *numbers: int) -> Iterator[None]:
     """Handles these signals, except those that the command was started to ignore."""
     usual = signal.SIG_DFL, signal.default_int_handler
-    main = threading.current_thread() is threading.main_thread()  # others may set no handler
+    main = (
+        threading.current_thread() is threading.main_thread()
+    )  # other threads may not set handlers
     before = {n: signal.getsignal(n) for n in numbers if main and signal.getsignal(n) in usual}
     for number in before:
         signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""``unlearn doctor``: reports what is installed, and every fault that it finds."""
+"""``unlearn doctor``: reports what is installed, and every fault found."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LAYOUT = {
     "FashionMNIST": "FashionMNIST/raw",
     "MNIST": "MNIST/raw",
 }
-"""Data set → the file or folder that torchvision stores it in."""
+"""Data set → the file or folder in which torchvision stores it."""
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -40,7 +40,7 @@ def execute(arguments: argparse.Namespace) -> int:
     catalog, plugin_faults = _catalog(arguments.plugins)
     faults = [*_clashes(), *plugin_faults]
     data = arguments.data
-    there = [name for name, path in LAYOUT.items() if (data / path).exists()]
+    present = [name for name, path in LAYOUT.items() if (data / path).exists()]
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     packages = [f"{name} {importlib.metadata.version(name)}" for name in (*PACKAGES, "pluggy")]
     findings = [
@@ -49,7 +49,7 @@ def execute(arguments: argparse.Namespace) -> int:
         ("packages", ", ".join(packages)),
         ("device", machine.device(arguments.device)),
         ("GPUs", ", ".join(gpus) or "none"),
-        ("data", f"{', '.join(there) or 'nothing'} in {data}; the digits need no files"),
+        ("data", f"{', '.join(present) or 'nothing'} in {data}; the digits need no files"),
         ("store", f"{len(Store(arguments.store).keys(RUN))} runs in {arguments.store}"),
     ]
     print(tabulate(findings, tablefmt="plain"))
@@ -63,7 +63,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _catalog(plugins: list[str]) -> tuple[Catalog | None, list[str]]:
-    """The catalog, or None if it cannot be built, and the faults of the plugins."""
+    """The catalog, None if it cannot be built, and the faults of the plugins."""
     try:
         catalog = load_catalog(plugins)
     except UserError as error:
@@ -74,7 +74,7 @@ def _catalog(plugins: list[str]) -> tuple[Catalog | None, list[str]]:
 
 
 def _describe_dataset(name: str, catalog: Catalog, data: Path) -> list[str]:
-    """Prints what a data set holds and how many images each class has; returns the faults."""
+    """Prints how many images each class of a data set has; returns the faults."""
     try:
         train, test = load_dataset(name, catalog.datasets, data, print)
     except UserError as error:
@@ -89,7 +89,7 @@ def _describe_dataset(name: str, catalog: Catalog, data: Path) -> list[str]:
 
 
 def _clashes() -> list[str]:
-    """One fault for each other distribution that has a package with one of our names."""
+    """The faults of our own installation, such as a package of ours that others install too."""
     points = importlib.metadata.entry_points(group=PROJECT)
     own = {point.dist.name for point in points if point.dist and point.value == BUILTIN}
     owners = importlib.metadata.packages_distributions()

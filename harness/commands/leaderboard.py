@@ -15,7 +15,7 @@ from harness.terminal import say
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Writes the files; with ``--check`` returns 1 if one is out of date."""
+    """Writes the files; with ``--check`` writes nothing and returns 1 if one is out of date."""
     if arguments.plugins:
         from harness.commands.plugins import catalog  # noqa: PLC0415 - it needs torch
 
@@ -44,10 +44,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _joined(out: Path, stored: list[Line], replace: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Every file as it should be, and the names of those that differ."""
-    there = published(out, say)
-    lines, left_out = join(there.lines, stored, replace, there.unread)
+    """The text of every file, and the names of the files that differ from it."""
+    existing = published(out, say)
+    lines, left_out = join(existing.lines, stored, replace, existing.unread)
     for text in left_out:
         say(text)
-    wanted = files(lines, there)
-    return wanted, differing(out, wanted, keep=bool(there.newer))
+    wanted = files(lines, existing)
+    return wanted, differing(out, wanted, keep=bool(existing.newer))

@@ -17,7 +17,7 @@ KINDS = ("methods", "backbones", "datasets", "protocols", "scenarios", "suites")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Prints a table for each kind."""
+    """Prints a table of each kind."""
     if arguments.kind and arguments.kind not in KINDS:
         raise unknown("kind", arguments.kind, KINDS)
     catalog = plugins.catalog(arguments.plugins)

@@ -1,4 +1,4 @@
-"""What this machine offers a command: its device, how many processes, how many threads in each."""
+"""Chooses the device, the number of processes and the number of threads for this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.runs.pool import Means
 
 
 def means(arguments: argparse.Namespace, count: int) -> Means:
-    """The limits of the steps, ``count`` at once; raises UserError where options contradict."""
+    """The means for ``count`` workers; raises UserError if the options contradict each other."""
     if count == 0 and arguments.step_timeout < math.inf:
         raise UserError(
             "--step-timeout stops processes, and --workers 0 starts none; give only one of the two"
@@ -23,14 +23,14 @@ def means(arguments: argparse.Namespace, count: int) -> Means:
 
 
 def workers(arguments: argparse.Namespace) -> int:
-    """The number that ``--workers`` gives; by default one a core on the CPU, and one on a GPU."""
+    """The value of ``--workers``; by default one per core on the CPU, and one on a GPU."""
     if arguments.workers is not None:
         return int(arguments.workers)
     return _cores() if device(arguments.device) == "cpu" else 1
 
 
 def device(name: str) -> str:
-    """The device's full name; raises UserError where this machine lacks it."""
+    """The device to use; raises UserError if this machine does not have it."""
     if not name:
         return "cuda" if _gpus() else "cpu"
     try:
@@ -45,9 +45,9 @@ def device(name: str) -> str:
 
 
 def _gpus() -> int:
-    """How many GPUs there are; another process looks, since looking may initialise CUDA.
+    """The number of GPUs, counted in another process, since counting may initialise CUDA.
 
-    A process that is forked from one that has used CUDA cannot use it.
+    A process forked from one that has initialised CUDA cannot use CUDA.
     """
     if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
         return 0
@@ -56,7 +56,7 @@ def _gpus() -> int:
 
 
 def threads(processes: int) -> int:
-    """How many each process gets: OMP_NUM_THREADS if it is set, else its share of the cores."""
+    """The threads of each process: OMP_NUM_THREADS if it is set, else its share of the cores."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdigit() and int(given) else max(1, _cores() // max(1, processes))
 

@@ -1,4 +1,4 @@
-"""How an argument is declared, the options that several verbs share, and what they may hold."""
+"""How arguments are declared and converted, and the options that several verbs share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Argument:
     explanation: str
     """What ``--help`` says about it."""
     settings: Mapping[str, Any]
-    """What else ``argparse`` takes, such as ``default`` and ``metavar``."""
+    """Further settings of ``add_argument``, such as ``default`` and ``metavar``."""
 
     @property
     def is_option(self) -> bool:
@@ -35,9 +35,9 @@ def argument(name: str, explanation: str, **settings: Any) -> Argument:
 
 
 def folder(option: str) -> Callable[[str], Path]:
-    """A converter to a path that is a folder, or may become one.
+    """A converter to the path of a folder, which need not exist yet.
 
-    The converter raises UserError where a file is in its place, or where there can be none.
+    It raises UserError if the path is a file, or if no folder can be there.
     """
 
     def convert(value: str) -> Path:
@@ -120,30 +120,30 @@ DEVICE = argument(
 )
 WORKERS = argument(
     "--workers",
-    "the number of parallel processes; 0 works in this process (default: one a core on the CPU, "
-    "one on a GPU)",
+    "the number of parallel processes; 0 works in this process (default: one per core on the "
+    "CPU, one on a GPU)",
     metavar="N",
     type=whole(0, 256),
 )
 STEP_TIMEOUT = argument(
     "--step-timeout",
-    "stop a step, such as one training, that takes longer, and report it as failed (default: no "
-    "limit)",
+    "stop any step, such as a training run, that takes longer, and report it as failed (default: "
+    "no limit)",
     metavar="SECONDS",
     type=_seconds,
     default=math.inf,
 )
 BACKBONE = argument(
     "--backbone",
-    "replace the scenario's backbone by a plugin's or any of timm's, such as resnet18; settings go "
-    "in brackets: 'resnet18[drop_rate=0.1]'",
+    "use this backbone instead of the scenario's: a plugin's or any of timm's, such as resnet18; "
+    "settings go in brackets: 'resnet18[drop_rate=0.1]'",
     metavar="NAME",
     default="",
 )
 DATASET = argument(
     "--dataset",
-    "replace the scenario's data set by an installed one, or by folder:PATH, a folder of images "
-    "with one subfolder a class",
+    "use this data set instead of the scenario's: an installed one, or folder:PATH, a folder of "
+    "images with one subfolder per class",
     metavar="NAME",
     default="",
 )

@@ -1,4 +1,4 @@
-"""Parses the words of a command line; a mistake is one line, with the nearest right word."""
+"""Parses a command line; a mistake is an error of one line that suggests the closest match."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Parser(argparse.ArgumentParser):
 def parse(words: Sequence[str]) -> argparse.Namespace | None:
     """The arguments, with the verb's name as ``verb``; None if help or the version was printed.
 
-    Raises UserError for words that mean nothing.
+    Raises UserError for an unknown verb, option or argument.
     """
-    _require_words(words)
+    _reject_empty_words(words)
     try:
         if not words or words[0] not in VERBS:
             _parse_without_verb(words)
@@ -38,8 +38,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace | None:
         return None
 
 
-def _require_words(words: Sequence[str]) -> None:
-    """An empty word is a variable that a script forgot to set; it would mean the default."""
+def _reject_empty_words(words: Sequence[str]) -> None:
+    """Rejects an empty word, such as a variable that a script forgot to set."""
     for before, word in zip(["", *words], words, strict=False):
         option, given, value = word.partition("=")
         if not word or (option.startswith("--") and given and not value):
@@ -91,5 +91,5 @@ def _add(parser: Parser, heading: str, group: Sequence[Argument]) -> None:
 
 
 def _options(arguments: Iterable[Argument]) -> list[str]:
-    """The options among them, as they are written."""
+    """The names of the options among them."""
     return ["-h", *(each.name for each in arguments if each.is_option)]

@@ -1,4 +1,4 @@
-"""What is running, what is done and how long is left: on a terminal, and else in silence."""
+"""Shows progress on a terminal: what is running, what is done and how much time is left."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from harness.runs.remaining import Remaining
 from harness.runs.worker import DONE, FAILED
 
 SLOW = 10
-"""Times its method's median: a step that takes longer is told once."""
+"""A step is reported as slow if it takes this many times its method's median."""
 
 SLOW_SECONDS = 5.0
-"""A step below is never told: what else the machine does may slow it down so much."""
+"""No faster step is reported as slow; other load on the machine could explain its time."""
 
-SAYINGS = {
+MESSAGES = {
     BROKEN: "corrupt; rebuilding: {event.reason}",
     CHANGED: "changed: {event.reason}",
     FAILED: "failed: {event.reason}",
@@ -35,7 +35,7 @@ SAYINGS = {
 
 
 class Progress:
-    """Listens to events; one bar over the models to make, since all else takes no time."""
+    """Reports events; its bar counts only models to be made, since all else takes little time."""
 
     def __init__(self, plan: Plan, workers: int) -> None:
         self._runs = {step.id: step.run for step in plan.steps}
@@ -48,21 +48,21 @@ class Progress:
 
     @contextmanager
     def showing(self, todo: Plan) -> Iterator[None]:
-        """Shows the bar while a plan is worked off."""
+        """Shows the bar while the steps of a plan are done."""
         self._left = [step.run.method for step in todo.steps if step.id.kind == MODEL]
         console = Console(stderr=True, force_terminal=sys.stderr.isatty())  # whatever FORCE_COLOR
         if not console.is_terminal or console.is_dumb_terminal or not todo.steps:
             yield
             return
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-        # every event draws it: a thread that did so could hold a lock in the moment of a fork
+        # drawn at each event; a drawing thread could hold a lock at the moment of a fork
         with Bar(*columns, console=console, transient=True, auto_refresh=False) as self._bar:
             self._task = self._bar.add_task("", total=len(self._left))
             yield
         self._bar = None
 
     def report(self, event: Event) -> None:
-        """Takes note of one event."""
+        """Updates the bar and prints a message if the event calls for one."""
         run = self._runs[event.step]
         if event.what == STARTED and event.step.kind == MODEL:
             self._running[event.step] = str(run)
@@ -73,18 +73,18 @@ class Progress:
             if event.what == DONE:
                 self._seconds[run.method].append(event.seconds)
         if event.what == RUNNING:
-            self._look_at(event, run.method)
-        elif event.what in SAYINGS:
-            self._say(f"unlearn: {run}: {SAYINGS[event.what].format(event=event)}")
+            self._report_if_slow(event, run.method)
+        elif event.what in MESSAGES:
+            self._say(f"unlearn: {run}: {MESSAGES[event.what].format(event=event)}")
         self._draw()
 
-    def tell_broken(self, rest: Remaining) -> None:
-        """Tells which results were found broken and will be rebuilt."""
+    def report_broken(self, rest: Remaining) -> None:
+        """Reports the results that are broken and will be rebuilt."""
         for step, fault in rest.broken.items():
             self.report(Event(BROKEN, step, fault))
 
-    def _look_at(self, event: Event, method: str) -> None:
-        """Tells once of a step that takes much longer than others of its method."""
+    def _report_if_slow(self, event: Event, method: str) -> None:
+        """Reports once a step that takes much longer than others of its method."""
         seen = self._seconds[method]
         usual = statistics.median(seen) if seen else math.inf
         if event.seconds > max(SLOW * usual, SLOW_SECONDS) and event.step not in self._slow:
@@ -113,7 +113,7 @@ class Progress:
         )
 
     def _time_left(self) -> str:
-        """From the mean time of the same method's runs; of all runs for one not seen yet."""
+        """Estimated from the mean time of each method's runs, or of all runs for a new method."""
         seen = [second for seconds in self._seconds.values() for second in seconds]
         if not seen:
             return "…"

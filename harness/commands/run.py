@@ -1,4 +1,4 @@
-"""``unlearn run``: plans, shows progress, runs what is missing."""
+"""``unlearn run``: runs whatever remains of a suite or of scenarios."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from harness.runs.workspace import Workspace
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Runs the plan; 1 where a method or a process failed."""
+    """Runs the plan; returns 1 if a result is missing at the end."""
     catalog = plugins.catalog(arguments.plugins)
     means = machine.means(arguments, machine.workers(arguments))
     wanted = _wanted(arguments)
@@ -34,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
     _require_methods(arguments.again, plan)
     progress = Progress(plan, max(1, means.workers))
     rest = remaining(plan, workspace.store, again=arguments.again)
-    progress.tell_broken(rest)
+    progress.report_broken(rest)
     if not arguments.dry_run:
         rest.discard_results(workspace.store)
         workspace.store.open()
@@ -50,11 +50,11 @@ def execute(arguments: argparse.Namespace) -> int:
             _note(Undefined(scenario, method, reason), workspace.store)
     if arguments.dry_run:
         print(_counts("would do", Counter(step.id.kind for step in rest.plan.steps), rest, plan))
-        return tell_unread(rest)
+        return report_unread(rest)
     with progress.showing(rest.plan):
         outcome = do_plan(rest.plan, workspace, means, progress.report)
     print(_counts("did", outcome.done, rest, plan))
-    return conclude(outcome) or tell_unread(rest)
+    return conclude(outcome) or report_unread(rest)
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:
@@ -83,7 +83,7 @@ def _require_methods(again: Iterable[str], plan: Plan) -> None:
 
 
 def _note(line: Undefined, store: Store) -> None:
-    """Keeps why a method has no row, for the page."""
+    """Records why a method has no row, for the page."""
     key = identity([line.scenario, line.method, line.reason])
     with store.lock(UNDEFINED, key) as mine:
         if mine and not store.has(UNDEFINED, key):
@@ -91,7 +91,7 @@ def _note(line: Undefined, store: Store) -> None:
 
 
 def _try_backbones(wanted: Wanted, workspace: Workspace, rest: Plan, means: Means) -> None:
-    """Tries every network: one that cannot work stops the command, any change to one is told."""
+    """Tests every network; prints any change to one, and raises UserError if one cannot work."""
     names = {step.run.scenario.name for step in rest.steps if step.id.kind == MODEL}
     scenarios = [s for s, _ in wanted_scenarios(wanted, workspace.catalog) if s.name in names]
     for scenario, change in workspace.try_backbones(scenarios, in_process=means.workers == 0):
@@ -104,12 +104,13 @@ def _counts(verb: str, steps: Counter[str], rest: Remaining, plan: Plan) -> str:
     return f"{verb} {counts}; {rest.present} of {len(plan.steps)} results were there already"
 
 
-def tell_unread(rest: Remaining) -> int:
-    """Says how many results a newer version wrote; 1 if there are some, since they are missing."""
+def report_unread(rest: Remaining) -> int:
+    """Prints how many results a newer version wrote; returns 1 if there are any."""
     if rest.unread:
         print(
             f"unlearn: {rest.unread} results are of a newer version of this program, or depend on "
-            f"one: kept, neither read nor rebuilt; update this program, or name another --store",
+            f"one; they are kept, but neither read nor rebuilt; update this program, or use "
+            f"another --store",
             file=sys.stderr,
         )
     return int(rest.unread > 0)

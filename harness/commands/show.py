@@ -1,4 +1,4 @@
-"""``unlearn show``: shows one run in readable form."""
+"""``unlearn show``: shows one run in full."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
         catalog(arguments.plugins)
     stored = stored_lines(Store(arguments.store), say)
-    there = published(arguments.out, say)
-    lines = merge(there.lines, stored)
+    lines = merge(published(arguments.out, say).lines, stored)
     runs = [line for line in lines if isinstance(line, Run)]
     found = [run for run in runs if run.run_id.startswith(arguments.run_id)]
     if not found:
@@ -43,7 +42,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _show(run: Run, lines: Iterable[Line]) -> None:
-    """Prints the run of one machine."""
+    """Prints a run; the same run may also have been done on another machine."""
     measured = [
         line
         for line in lines

@@ -1,4 +1,4 @@
-"""What ``run`` tells of its settings: who runs at defaults or by an outdated tuning, and why."""
+"""Notes of ``run`` about methods that run at their defaults or with an outdated tuning."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from harness.specs.catalog import Catalog
 from harness.specs.scenario import REFERENCES
 
 FEW = 5
-"""As many names are worth a line of their own."""
+"""Up to this many methods are listed by name; more are given as a number."""
 
 
 def tuning_notes(plan: Plan, catalog: Catalog, tuned: str) -> Iterator[str]:
-    """One line a method whose tuning is outdated, and one for all that lack a tuning.
+    """One line for each method whose tuning is outdated, and one for all that have none.
 
-    ``tuned`` is the folder of tuned settings; nothing is told where the defaults were asked for,
-    which is an empty one.
+    ``tuned`` is the folder of tuned settings. If it is empty, the user asked for the defaults, and
+    there are no notes.
     """
     if not tuned:
         return
@@ -28,14 +28,14 @@ def tuning_notes(plan: Plan, catalog: Catalog, tuned: str) -> Iterator[str]:
     own = [run for run in runs.values() if run.method not in REFERENCES]
     yield from _outdated(own)
     untuned: dict[str, list[str]] = defaultdict(list)
-    able: dict[str, list[str]] = defaultdict(list)
+    tunable: dict[str, list[str]] = defaultdict(list)
     for run in own:
         if catalog.methods[run.method].search:
-            able[run.scenario.name].append(run.method)
+            tunable[run.scenario.name].append(run.method)
             if not run.chosen:
                 untuned[run.scenario.name].append(run.method)
     if untuned:
-        yield _untuned(untuned, able, tuned)
+        yield _untuned(untuned, tunable, tuned)
 
 
 def _outdated(runs: Collection[PlannedRun]) -> Iterator[str]:
@@ -50,16 +50,16 @@ def _outdated(runs: Collection[PlannedRun]) -> Iterator[str]:
 
 
 def _untuned(
-    untuned: Mapping[str, Collection[str]], able: Mapping[str, Collection[str]], tuned: str
+    untuned: Mapping[str, Collection[str]], tunable: Mapping[str, Collection[str]], tuned: str
 ) -> str:
     parts = []
     for scenario, methods in untuned.items():
-        every = len(methods) == len(able[scenario]) > FEW
+        every = len(methods) == len(tunable[scenario]) > FEW
         names = f"all {len(methods)} methods with a search space" if every else ", ".join(methods)
         parts.append(f"{names} in {scenario}")
     found = "no tuned settings in" if Path(tuned).is_dir() else "there is no folder"
     return (
         f"{found} {tuned}, so these run at their defaults: {'; '.join(parts)}. `unlearn tune` "
-        f"chooses settings, --out names another folder (a checkout's leaderboards hold those of "
-        f"its pages), --defaults asks for the defaults"
+        f"chooses settings, --out names another folder (a checkout's leaderboards/ contains those "
+        f"of its pages), --defaults requests them without this note"
     )

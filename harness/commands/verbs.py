@@ -1,11 +1,11 @@
 """The verbs of ``unlearn``, and what each accepts.
 
-The file of a verb's name in this folder does what it says, and is imported once the words are known
-to be right: ``--help`` is there at once, without torch.
+Each verb is implemented by the file of its name in this folder. The file is imported only after the
+command line has been parsed, so that ``--help`` appears at once, without torch.
 
-``parsing`` reads the words with argparse. Click was tried: it does not group options in ``--help``,
-has no option with several values, and takes the next option for a value where one was forgotten, as
-in ``--store --device cpu``. Making up for that would take more code than it saves.
+``parsing`` uses argparse. Click was tried: it does not group options in ``--help``, has no option
+with several values, and mistakes the next option for a forgotten value, as in
+``--store --device cpu``. Working around that would take more code than it saves.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FOLDERS = "folders and plugins"
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb, and what it accepts: the heading of a group → its arguments."""
+    """A verb with its arguments, grouped as in ``--help``: heading → arguments."""
 
     summary: str
     groups: Mapping[str, Sequence[Argument]]
@@ -98,7 +98,7 @@ RUN = Verb(
             ),
             argument(
                 "--seed",
-                "the seed of the first replicate; the others follow (default: 0)",
+                "the seed of the first replicate; the next ones count up from it (default: 0)",
                 metavar="FIRST",
                 type=whole(0, 10**9),
                 default=0,
@@ -110,7 +110,7 @@ RUN = Verb(
                 action="append",
                 default=[],
             ),
-            argument("--dry-run", "say what would be run, and run nothing", action="store_true"),
+            argument("--dry-run", "say what would be run, but run nothing", action="store_true"),
         ],
         "settings of the methods": [
             argument(
@@ -135,7 +135,7 @@ RUN = Verb(
 )
 
 TUNE = Verb(
-    "Choose settings for a scenario by trials on models and held-out images of their own.",
+    "Choose methods' settings for a scenario by trials on data that is never reported.",
     {
         "what to tune": [
             argument(
@@ -158,7 +158,7 @@ TUNE = Verb(
             ),
             argument(
                 "--replicates",
-                "the number of original models that each trial is judged on (default: 1)",
+                "the number of original models that each trial runs on (default: 1)",
                 metavar="N",
                 type=whole(1, 100),
                 default=1,
@@ -167,8 +167,8 @@ TUNE = Verb(
         RESOURCES: [
             dataclasses.replace(
                 WORKERS,
-                explanation="the number of methods to tune in parallel (default: one a core on the "
-                "CPU, one on a GPU)",
+                explanation="the number of methods to tune in parallel (default: one per core on "
+                "the CPU, one on a GPU)",
                 settings={**WORKERS.settings, "type": whole(1, 256)},
             ),
             STEP_TIMEOUT,
@@ -179,7 +179,7 @@ TUNE = Verb(
 )
 
 MEASURE = Verb(
-    "Measure the protocols that finished runs lack, without training.",
+    "Add missing measurements to finished runs, without training.",
     {
         RESOURCES: [WORKERS, STEP_TIMEOUT, DEVICE],
         FOLDERS: [STORE, DATA, PLUGINS],
@@ -198,8 +198,8 @@ LEADERBOARD = Verb(
             argument(
                 "--replace",
                 "replace the published runs of this method, or of this scenario if its definition "
-                "has changed, by those of the store, whatever their number, source or machine; "
-                "'all' replaces everything that the store holds; may be repeated",
+                "has changed, with those of the store, whatever their number, source or machine; "
+                "'all' replaces everything that the store contains; may be repeated",
                 metavar="NAME",
                 action="append",
                 default=[],
@@ -210,7 +210,7 @@ LEADERBOARD = Verb(
 )
 
 SHOW = Verb(
-    "Show one run: what was asked, where it ran, what it cost and what was measured.",
+    "Show one run: its settings, where it ran, what it cost and what was measured.",
     {
         "what to show": [
             argument("run_id", "the run's id, or its first digits", metavar="RUN_ID"),
@@ -220,7 +220,7 @@ SHOW = Verb(
 )
 
 DOCTOR = Verb(
-    "Say what is installed, which device and data there are, and which plugin failed and why.",
+    "Report what is installed, which devices and data exist, and which plugins failed and why.",
     {
         "what to examine": [
             argument(

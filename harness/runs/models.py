@@ -199,9 +199,7 @@ class Models:
         )
         return MethodCall(
             method=method,
-            config=copy.deepcopy(
-                config
-            ),  # a method may change even a frozen config; the record must not change
+            config=copy.deepcopy(config),  # a method can change even a frozen one
             task=task,
             before=None if kept is None else network.loaded(original),
             kept=kept,

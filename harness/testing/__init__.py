@@ -1,4 +1,4 @@
-"""The contract that every method must keep, for plugin authors to run."""
+"""Checks that a method keeps the contract, for plugin authors to run."""
 
 from harness.testing.contract import check_method, check_settings
 

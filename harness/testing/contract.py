@@ -1,4 +1,4 @@
-"""The contract that every method must keep; a plugin author runs it on theirs."""
+"""The contract that every method must keep, as a check on small problems."""
 
 from __future__ import annotations
 
@@ -34,22 +34,27 @@ TINY_BACKBONES = ("test_resnet", "test_vit[img_size=16,patch_size=4]", "test_con
 
 RULES: tuple[ForgetRule, ...] = (RandomFraction(0.25), WholeClass(1), ClassFraction(1, 0.5))
 ACCESS = ((1.0, 0.25, 0.0), (1.0, 0.0), (0.25,))
-"""Shares of the retain set, a row a rule."""
+"""For each rule, the shares of the retain set that methods may see."""
 
 CORNERS = 4096
-"""Of a search space with more, the first ones are tried."""
+"""The most corners of a search space that are checked."""
 
 
 def check_method(method: Method, *, backbone: str = "", device: str = "cpu") -> None:
     """Runs a method on a problem of 32 small images and holds it to the contract.
 
-    Without a ``backbone`` it runs on all of ``TINY_BACKBONES``: in every scenario that it is
-    defined for on the first, and in one on the others. The same seed must give the same
-    finite model, of the original's class and weights and without hooks, also where all that the
-    method was not granted is different; it may compute with its task alone. It must leave the data,
-    the scenario and its config alone, its work must be counted, every setting must convert from
-    text, and the corners of its search space must be settings. Raises AssertionError that names
-    the broken rule.
+    Without a ``backbone`` it runs on all of ``TINY_BACKBONES``: on the first in every scenario
+    that it is defined for, on the others in one. The rules:
+
+    - The same seed gives the same finite model, even if all data that the method may not see are
+      different.
+    - The model has the original's class and architecture, and no hooks.
+    - The method computes with nothing but its task, and does not change the data, the scenario or
+      its config.
+    - Its work is counted.
+    - Every setting converts from text, and its config accepts the corners of its search space.
+
+    Raises AssertionError that names the broken rule.
     """
     check_settings(method)
     for number, name in enumerate([backbone] if backbone else TINY_BACKBONES):
@@ -60,9 +65,10 @@ def check_method(method: Method, *, backbone: str = "", device: str = "cpu") -> 
 
 
 def check_settings(method: Method) -> None:
-    """Every field must have a JSON form and convert from its text, at each corner of the search.
+    """Checks that every setting has a JSON form and converts from text, as ``--set`` needs.
 
-    Raises AssertionError that names the field.
+    This holds for the defaults and the corners of the search space. Raises AssertionError that
+    names the setting.
     """
     spaces = ([(name, v) for v in setting.values()] for name, setting in method.search.items())
     for corner in itertools.islice(itertools.product(*spaces), CORNERS):
@@ -70,7 +76,8 @@ def check_settings(method: Method) -> None:
             config = dataclasses.replace(method.config, **dict(corner))
         except (ValueError, TypeError, AssertionError) as error:
             raise AssertionError(
-                f"method {method.name!r}: its config refuses {dict(corner)} of its search: {error}"
+                f"method {method.name!r}: its config rejects {dict(corner)}, a corner of its "
+                f"search space: {error}"
             ) from error
         for name, _ in corner:
             _check_field(method.name, config, name)
@@ -89,7 +96,7 @@ def _check_field(method: str, config: Any, field: str) -> None:
 
 
 class _Base(NamedTuple):
-    """What all runs on one backbone share: no data, which a method could find in memory."""
+    """What all runs on one backbone share; it has no data, which a method could find in memory."""
 
     models: Models
     weights: Mapping[str, Tensor]
@@ -107,16 +114,16 @@ class _Base(NamedTuple):
         return cls(models, model.state_dict(), unit)
 
     def world(self, scenario: Scenario, same: Tensor | None) -> Models:
-        """Models of the data; where rows are given, all but these train rows are others."""
+        """Models of the data; with ``same``, only these train rows keep their images and labels."""
         train, test = _images(same)
         dataset = dataclasses.replace(self.models.dataset, train=train, test=test)
         models = dataclasses.replace(self.models, scenario=scenario, dataset=dataset)
-        vars(models)["design"] = self.models.design  # or each would find it out by a trial
+        vars(models)["design"] = self.models.design  # otherwise each world would test it again
         return models
 
 
 def _images(same: Tensor | None) -> tuple[Data, Data]:
-    """Train and test images of four classes: random, and told apart by a bright bar."""
+    """Random train and test images of four classes, each class marked by a bright bar."""
     labels = torch.arange(TRAIN + TEST) % CLASSES
     images = torch.rand(TRAIN + TEST, *SHAPE, generator=stream(0, "contract")) / 2
     for label in range(CLASSES):
@@ -147,14 +154,14 @@ def _scenarios(method: Method, backbone: str) -> Iterator[Scenario]:
 
 
 def _check_scenario(base: _Base, method: Method, scenario: Scenario) -> None:
-    """The same seed in two worlds that differ in nothing but what the method is not granted."""
+    """Runs the same seed in two worlds that differ only in data that the method may not see."""
     where = f"method {method.name!r} in {scenario.name!r} with {scenario.backbone!r}"
     rows = split(
         scenario, Replicate(0, 0), torch.arange(TRAIN) % CLASSES, torch.arange(TEST) % CLASSES
     )
     granted = torch.cat([rows.visible, rows.forget, rows.held_out])
     if method.at_training is not None:
-        granted = torch.arange(TRAIN)  # what it stored may tell of every row
+        granted = torch.arange(TRAIN)  # what it stored may depend on every row
     once = _unlearned(base, base.world(scenario, None), method, rows, where)
     other = _unlearned(base, base.world(scenario, granted), method, rows, where, watching=False)
     if odd := _different(once, other):
@@ -169,6 +176,7 @@ def _check_scenario(base: _Base, method: Method, scenario: Scenario) -> None:
 
 
 def _different(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
+    """The first weight that differs, or ""."""
     odd = (name for name in one if not torch.equal(one[name], other[name]))
     return next(odd, "")
 
@@ -182,14 +190,15 @@ def _unlearned(
     *,
     watching: bool = True,
 ) -> Mapping[str, Tensor]:
-    """The weights of one run, with a watch on the task that the method was given."""
+    """The weights of one checked run; unless ``watching``, the origin of tensors is not checked."""
     watch = Provenance(world.dataset.train.images[0].numel())
     defaults = canonical(method.config)
 
     def watched(task: Task, config: Any) -> nn.Module:
         given = [*_data(task)]
         before = {name: tensor.clone() for name, tensor in given}
-        scenario, settings = canonical(task.scenario), canonical(config)
+        scenario = canonical(task.scenario)
+        settings = canonical(config)
         kinds: set[Any] = {type(part) for part in task.model.modules()}
         forwards = {kind: kind.forward for kind in kinds}
         watch.grant([*(tensor for _, tensor in given), *tensors_of(task.model)])
@@ -199,7 +208,10 @@ def _unlearned(
         assert canonical(task.scenario) == scenario, f"{where}: it changed the scenario"
         changed = [name for name, tensor in given if not torch.equal(tensor, before[name])]
         assert not changed, f"{where}: it changed the data it was given: {changed}"
-        for kind, forward in forwards.items():  # of this one model the harness sees it itself
+        for (
+            kind,
+            forward,
+        ) in forwards.items():  # replaced on the class; call_of checks the model itself
             assert kind.forward is forward, f"{where}: it replaced forward of {kind.__name__}"
         return model
 
@@ -209,7 +221,7 @@ def _unlearned(
         product = call.carry_out()
     except MethodError as error:
         raise AssertionError(f"{where}: {error}") from error
-    weights, cost = product.weights, product.cost
+    weights = product.weights
     change = product.changed or difference(product.probe, world.probed(weights, rows.forget))
     assert not change, f"{where}: {change}"
     assert canonical(method.config) == defaults, f"{where}: it changed its default config"
@@ -218,8 +230,8 @@ def _unlearned(
         f"its data, what it stored, task.untrained(), and what torch makes during the call"
     )
     seen = watch.flops / base.unit
-    assert cost.passes >= seen / 2, (
-        f"{where}: its work was not counted: {cost.passes:.0f} of about {seen:.0f} passes"
+    assert product.cost.passes >= seen / 2, (
+        f"{where}: its work was not counted: {product.cost.passes:.0f} of about {seen:.0f} passes"
     )
     for name, logits in zip(("train", "test"), world.outputs(weights), strict=True):
         assert logits.isfinite().all(), f"{where}: logits on the {name} set are not finite"
@@ -227,8 +239,10 @@ def _unlearned(
 
 
 def _known(task: Task, watch: Provenance) -> Any:
+    """The task's ``untrained``, whose networks the watch knows."""
+
     def untrained() -> nn.Module:
-        before = watch.stranger  # a network may be built of what its library loads
+        before = watch.stranger  # building a network may load tensors
         model = task.untrained()
         watch.stranger = before
         watch.grant(tensors_of(model))

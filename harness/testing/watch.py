@@ -1,4 +1,4 @@
-"""Watches where the tensors of a call come from: its task, its own operations, or elsewhere."""
+"""Watches whether the tensors that a call reads come from its task, from itself, or elsewhere."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ BACKWARD = torch.ops.aten.convolution_backward
 
 
 class Provenance(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records the first operation that reads a tensor from outside, in ``stranger``.
+    """Records in ``stranger`` the first unknown tensor that an operation reads.
 
-    Known are the tensors given to ``grant`` and all that operations make; a tensor whose storage
-    holds fewer than ``allowed`` elements may be a constant. It sees kernels, below autograd and
-    ``torch.func``. What NumPy writes into a tensor of torch's is beyond it.
+    Known are the tensors passed to ``grant`` and those that operations return. A tensor whose
+    storage has fewer than ``allowed`` elements may be a constant, and passes. The watch sees
+    kernels, below autograd and ``torch.func``; it cannot see NumPy write into a tensor.
     """
 
     def __init__(self, allowed: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.allowed = allowed
         self.flops: int = 0
-        """Work of the kernels but for gradients of convolutions: an independent count."""
+        """The work of all kernels except gradients of convolutions, counted independently."""
         self.stranger = ""
-        """Shape, type and place of the first one; empty where there is none."""
+        """Shape, type and place of the first unknown tensor; empty if there was none."""
         self._known: dict[int, StorageWeakRef] = {}
 
     def grant(self, tensors: Iterable[Tensor]) -> None:
-        """From now on these are known."""
+        """Makes these tensors known."""
         for tensor in tensors:
             for part in _parts(tensor):
                 storage = part.untyped_storage()
-                # an address counts while its storage lives: a freed one may come back with others
+                # an address is valid only while its storage lives; it may be reused afterwards
                 weak = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
                 self._known[storage.data_ptr()] = weak
 
@@ -55,10 +55,10 @@ class Provenance(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Runs the kernel between a look at what it reads and a note of what it makes."""
+        """Checks what the kernel reads, runs it, and makes known what it returns."""
         named = dict(kwargs or {})
         packet = getattr(func, "_overloadpacket", None)
-        if packet is SET:  # makes another's storage the tensor's: seen where the tensor is read
+        if packet is SET:  # shares a storage, which is checked when the tensor is read
             return func(*args, **named)
         read = args[1:] if packet is COPY else (args, *named.values())
         for tensor in _tensors(read):
@@ -83,7 +83,7 @@ class Provenance(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers, and what else its modules hold of tensors."""
+    """Parameters, buffers and all other tensors in the attributes of its modules."""
     for part in model.modules():
         yield from _tensors(vars(part))
 
@@ -99,22 +99,22 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 
 
 def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
-    """The tensors with a storage that make up one; none for an exotic layout."""
+    """The tensors whose storages make up this one; none for an exotic layout."""
     if tensor.layout is torch.sparse_coo:
         return (tensor._values(),)
     return (tensor,) if tensor.layout is torch.strided else ()
 
 
 def _miscounted(packet: Any, args: tuple[Any, ...]) -> bool:
-    """Whether torch's own count is many times too high: of gradients, and of grouped convolutions.
+    """Whether torch counts many times too much, as for gradients and grouped convolutions.
 
-    ``vmap`` makes a convolution with a weight for each sample a grouped one.
+    ``vmap`` turns a convolution with a separate weight for each sample into a grouped one.
     """
     return packet is BACKWARD or (packet is CONVOLUTION and (args[6] or args[8] > 1))
 
 
 def _covers(written: Tensor) -> bool:
-    """Whether nothing is left of what lay in the storage before."""
+    """Whether the write replaced the whole storage."""
     return written.nbytes >= written.untyped_storage().nbytes()
 
 

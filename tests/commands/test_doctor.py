@@ -1,9 +1,9 @@
-"""The doctor reports what is installed, and what is wrong with it."""
+"""``unlearn doctor`` reports what is installed, and what is wrong with it."""
 
 from harness.cli import main
 
 
-def test_a_relative_path_may_go_up(tmp_path, monkeypatch, capsys):
+def test_a_path_may_contain_two_dots(tmp_path, monkeypatch, capsys):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
 
@@ -13,7 +13,7 @@ def test_a_relative_path_may_go_up(tmp_path, monkeypatch, capsys):
     assert "0 runs in ../there/../other" in capsys.readouterr().out
 
 
-def test_the_doctor_says_what_is_there(tmp_path, monkeypatch, capsys):
+def test_the_doctor_lists_what_is_installed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     status = main(["doctor"])
@@ -24,7 +24,9 @@ def test_the_doctor_says_what_is_there(tmp_path, monkeypatch, capsys):
     assert "no fault found" in out
 
 
-def test_the_doctor_names_a_plugin_that_failed_and_a_clash(tmp_path, monkeypatch, capsys):
+def test_the_doctor_reports_a_failed_plugin_and_a_conflicting_package(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.syspath_prepend(tmp_path)
     info = tmp_path / "other_harness-1.0.dist-info"
     info.mkdir()

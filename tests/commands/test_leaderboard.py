@@ -1,9 +1,9 @@
-"""``unlearn leaderboard`` as a command."""
+"""``unlearn leaderboard`` reports damaged records."""
 
 from harness.cli import main
 
 
-def test_a_damaged_record_is_told_with_its_line(tmp_path, monkeypatch, capsys):
+def test_a_damaged_record_is_reported_with_its_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     records = tmp_path / "leaderboards" / "records"
     records.mkdir(parents=True)

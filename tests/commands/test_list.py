@@ -1,4 +1,4 @@
-"""The installed specs are listed, each with its plugin."""
+"""``unlearn list`` lists the installed specs, each with its plugin."""
 
 import pytest
 
@@ -6,12 +6,12 @@ from harness.cli import main
 
 
 @pytest.mark.parametrize("kind", ["methods", "backbones", "datasets", "protocols", "scenarios"])
-def test_what_is_installed_is_listed_with_its_plugin(kind, capsys):
+def test_installed_specs_are_listed_with_their_plugins(kind, capsys):
     assert main(["list", kind]) == 0
     assert capsys.readouterr().out.startswith(kind)
 
 
-def test_everything_is_listed_without_a_word(capsys):
+def test_without_a_kind_everything_is_listed(capsys):
     main(["list"])
 
     out = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What the machine offers: threads for each process."""
+"""The number of threads of each process."""
 
 import os
 
@@ -19,7 +19,7 @@ from harness.commands.machine import threads
         ("", 64, 1, 16),
     ],
 )
-def test_processes_share_the_cores_unless_the_threads_are_given(
+def test_processes_share_the_cores_unless_the_number_of_threads_is_given(
     given, cores, processes, expected, monkeypatch
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", given)

@@ -1,4 +1,4 @@
-"""A user's mistake is one line and exit status 2, with the nearest right answer."""
+"""A user's mistake is a one-line error with the closest match, and exit status 2."""
 
 import pytest
 
@@ -61,7 +61,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("words", MISTAKES)
-def test_a_mistake_is_one_line_and_status_2(words, tmp_path, monkeypatch, capsys):
+def test_a_mistake_gives_a_one_line_error_and_status_2(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FILE").write_text("not python")
 
@@ -76,7 +76,7 @@ def test_a_mistake_is_one_line_and_status_2(words, tmp_path, monkeypatch, capsys
     assert not (tmp_path / "runs" / "models").exists()
 
 
-ODD_WORDS = {
+UNUSUAL_WORDS = {
     ("run", "--store", ""): "an empty word after '--store'",
     ("run", "--out="): "an empty word in '--out='",
     ("leaderboard", "--out", ""): "an empty word after '--out'",
@@ -106,8 +106,8 @@ ODD_WORDS = {
 }
 
 
-@pytest.mark.parametrize("words", ODD_WORDS, ids=str)
-def test_an_odd_word_is_one_line_and_status_2(words, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("words", UNUSUAL_WORDS, ids=str)
+def test_an_unusual_word_gives_a_one_line_error_and_status_2(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FILE").write_text("not a folder")
 
@@ -115,7 +115,7 @@ def test_an_odd_word_is_one_line_and_status_2(words, tmp_path, monkeypatch, caps
 
     captured = capsys.readouterr()
     assert status == 2
-    assert ODD_WORDS[words] in captured.err
+    assert UNUSUAL_WORDS[words] in captured.err
     assert captured.err.count("\n") == 1
     assert captured.err.rstrip("\n").isprintable()
     assert not (tmp_path / "runs" / "models").exists()

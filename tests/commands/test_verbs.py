@@ -1,4 +1,4 @@
-"""Every verb explains what it accepts, and an option means the same on every verb."""
+"""Every verb explains its arguments, and an option means the same for every verb."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_every_argument_is_explained_and_an_option_says_its_default(name, argume
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_a_verb_prints_the_explanation_of_everything_that_it_accepts(name, capsys, monkeypatch):
+def test_the_help_of_a_verb_explains_every_argument(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")
 
     status = main([name, "--help"])
@@ -37,7 +37,7 @@ def test_a_verb_prints_the_explanation_of_everything_that_it_accepts(name, capsy
         assert argument.explanation in out
 
 
-def test_the_program_prints_every_verb_with_its_summary(capsys, monkeypatch):
+def test_the_help_of_the_program_lists_every_verb_with_its_summary(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")
 
     status = main(["--help"])
@@ -49,7 +49,7 @@ def test_the_program_prints_every_verb_with_its_summary(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("option", [STORE, OUT, DATA, PLUGINS, DEVICE, STEP_TIMEOUT])
-def test_an_option_means_the_same_on_every_verb_that_has_it(option):
+def test_an_option_means_the_same_for_every_verb(option):
     found = [argument for _, argument in ALL if argument.name == option.name]
 
     assert len(found) >= 3
@@ -62,7 +62,7 @@ def test_every_verb_that_reads_runs_takes_a_store_and_plugins(name):
 
 
 @pytest.mark.parametrize("words", ["leaderboard", "show 1", "list", "run", "measure"])
-def test_a_plugin_is_loaded_by_every_verb_that_it_is_named_to(words, tmp_path, monkeypatch, capsys):
+def test_every_verb_loads_the_plugins_given_to_it(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loud.py").write_text("raise RuntimeError('it was loaded')")
 

@@ -1,4 +1,4 @@
-"""A plugin's import cannot change what others stand on: functions, hooks, settings."""
+"""Importing a plugin cannot change the functions, hooks and settings that others use."""
 
 import builtins  # noqa: F401 - named by BAD
 import dataclasses  # noqa: F401
@@ -71,7 +71,7 @@ import harness.datasets.splits, harness.version
 
 
 def everyones():
-    """What the entries of BAD replace, as it is now."""
+    """The current values of everything that the entries of BAD replace."""
     named = {name.strip() for name in BAD if "_global_" not in name and "splits.len" not in name}
     hooks = (torch.nn.modules.module, sys.modules["torch.optim.optimizer"])
     found = [(name, eval(name, {**globals(), "numpy": np})) for name in named]
@@ -88,7 +88,7 @@ def everyones():
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_a_plugins_import_replaces_of_everyones_is_named_and_put_back(name):
+def test_a_shared_function_or_hook_that_an_import_replaces_is_named_and_restored(name):
     before, watch = everyones(), Everyones()
 
     exec(IMPORTS + BAD[name], {})
@@ -125,7 +125,7 @@ def test_a_plugin_that_replaces_a_function_is_left_out_with_the_reason(tmp_path)
     assert F.cross_entropy is before
 
 
-def test_a_hook_that_replaces_a_function_is_noticed_too(tmp_path):
+def test_a_function_replaced_by_a_plugins_hook_is_detected_too(tmp_path):
     path = tmp_path / "patching.py"
     path.write_text(PLUGIN.format(IMPORTS, "torch.nn.Linear.forward = lambda self, x: x"))
     before = torch.nn.Linear.forward
@@ -160,7 +160,7 @@ print(repr(watch.put_back()), torch.Tensor.of_mine)
 """
 
 
-def test_libraries_that_are_imported_and_used_for_the_first_time_replace_nothing():
+def test_the_first_use_of_a_library_does_not_count_as_a_replacement():
     done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True)
 
     assert done.stdout == "'' 1\n"
@@ -198,7 +198,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_a_setting_is_put_back(setting):
+def test_a_setting_is_restored(setting):
     text, read = SETTINGS[setting]
     torch.manual_seed(1)
     random.seed(1)
@@ -216,7 +216,7 @@ def test_a_setting_is_put_back(setting):
     assert read() == before
 
 
-def test_a_plugin_that_sets_the_default_dtype_leaves_everyones_alone(tmp_path):
+def test_a_plugin_that_sets_the_default_dtype_does_not_change_it_for_others(tmp_path):
     path = tmp_path / "setting.py"
     path.write_text(PLUGIN.format("import torch\ntorch.set_default_dtype(torch.float64)", ""))
 

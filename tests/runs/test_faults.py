@@ -1,4 +1,4 @@
-"""What methods, files and disks do wrong costs that row or that command, and nothing else."""
+"""Faulty methods, files and disks cost only their own row or command."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def unlearning_methods():
 
 @pytest.fixture
 def faulty(work, unlearn):
-    """Runs a method with the given body beside a sound one."""
+    """Runs a method with the given body next to a sound one."""
 
     def call(body, *words):
         (work / "faulty.py").write_text(METHODS.format(body=body))
@@ -46,7 +46,7 @@ def faulty(work, unlearn):
 
 @pytest.fixture
 def weights(work):
-    """Every model's content, by its name in the store."""
+    """Key in the store → the bytes of that model."""
 
     def read(store="runs"):
         return {
@@ -69,7 +69,7 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("leak", LEAKS)
-def test_what_a_method_changes_of_its_surroundings_changes_no_other_run(
+def test_global_state_changed_by_a_method_affects_no_other_run(
     work, unlearn, faulty, weights, leak
 ):
     words = ("a-faulty", "sound", "--replicates", "2")
@@ -97,7 +97,7 @@ def changes_settings():
     raise KeyError
 
 
-def test_torchs_settings_are_put_back_after_an_exception():
+def test_torchs_settings_are_restored_after_an_exception():
     threads = torch.get_num_threads()
 
     with pytest.raises(KeyError), contained():
@@ -109,7 +109,7 @@ def test_torchs_settings_are_put_back_after_an_exception():
 
 
 @pytest.mark.parametrize("body", ["sys.exit(0)", "sys.exit(3)", "raise BaseException('odd')"])
-def test_a_method_that_would_end_the_command_fails_like_any_other(faulty, body):
+def test_a_method_that_tries_to_exit_only_fails(faulty, body):
     status, out, err = faulty(body, "a-faulty", "sound", "--replicates", "1")
 
     assert status == 1
@@ -118,7 +118,7 @@ def test_a_method_that_would_end_the_command_fails_like_any_other(faulty, body):
     assert "did 5 models, 5 logits, 5 runs, 20 measurements; 0 of 42" in out
 
 
-def test_ctrl_c_in_a_method_is_still_ctrl_c(faulty):
+def test_ctrl_c_during_a_method_stops_the_command(faulty):
     status, _, err = faulty("raise KeyboardInterrupt", "a-faulty", "--replicates", "1")
 
     assert (status, err) == (130, "unlearn: stopped; run the same command again to continue\n")
@@ -134,7 +134,7 @@ def test_ctrl_c_in_a_method_is_still_ctrl_c(faulty):
     ],
 )
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_method_that_ends_its_process_is_named_and_the_other_rows_go_on(
+def test_a_method_that_kills_its_process_is_named_and_the_others_still_run(
     work, capfd, body, message, workers
 ):
     (work / "faulty.py").write_text(METHODS.format(body=body))
@@ -177,14 +177,14 @@ def test_measure_leaves_out_a_run_with_damaged_logits_and_keeps_the_file(work, u
     assert path.exists()
 
 
-def test_measure_says_that_there_is_no_store(unlearn):
+def test_measure_without_a_store_is_an_error(unlearn):
     status, _, err = unlearn("measure", "--store", "nosuch")
 
     assert status == 2
     assert "--store nosuch: there is no such folder" in err
 
 
-def test_measure_leaves_out_the_runs_of_a_data_set_that_is_unknown(work, unlearn, capsys):
+def test_measure_leaves_out_runs_on_an_unknown_data_set(work, unlearn, capsys):
     unlearn("run", "finetune", "--scenario", "tiny", "--replicates", "1")
     (work / "new.py").write_text(PROTOCOL)
 
@@ -194,7 +194,7 @@ def test_measure_leaves_out_the_runs_of_a_data_set_that_is_unknown(work, unlearn
     assert "left out: unknown dataset 'tiny-set'" in capsys.readouterr().err
 
 
-def test_a_full_disk_stops_the_run_in_one_line(work):
+def test_a_full_disk_stops_the_run_with_a_one_line_error(work):
     command = (
         f"ulimit -f 1; exec {sys.executable} -m harness.cli run finetune --scenario tiny "
         f"-p tiny_plugin.py --device cpu --workers 0 --defaults"
@@ -208,7 +208,7 @@ def test_a_full_disk_stops_the_run_in_one_line(work):
     assert not [*(work / "runs" / "drafts").iterdir()]
 
 
-def test_a_neighbour_edited_before_it_is_imported_gives_no_result_and_no_record(work, unlearn):
+def test_a_module_edited_before_a_method_imports_it_leaves_no_result_or_record(work, unlearn):
     late = "from late import RATE\n    assert RATE"
     (work / "late.py").write_text("RATE = 1\n")
     (work / "faulty.py").write_text(METHODS.format(body=late))
@@ -236,7 +236,7 @@ def test_a_neighbour_edited_before_it_is_imported_gives_no_result_and_no_record(
     assert {line["status"] for line in lines if line["method"] == "a-faulty"} == {"finished"}
 
 
-def test_a_method_that_breaks_its_own_result_each_time_fails_and_the_others_go_on(work, capfd):
+def test_a_method_whose_result_is_always_broken_fails_and_the_others_still_run(work, capfd):
     body = 'import json; json.dumps = lambda *a, **k: "{}"'
     (work / "faulty.py").write_text(METHODS.format(body=body))
     words = "run a-faulty sound --scenario tiny --device cpu --workers 1 --replicates 1"

@@ -1,4 +1,4 @@
-"""The names of runs: those in the committed records follow from what their lines say was asked."""
+"""The ids in the committed records can be computed from the settings in their lines."""
 
 import dataclasses
 import json
@@ -16,8 +16,8 @@ BASIS = {field.name for field in dataclasses.fields(Basis)}
 RECORDS = sorted((Path(__file__).parents[2] / "leaderboards" / "records").glob("*.jsonl"))
 
 
-def asked(line):
-    """The run of a reference's line; a method's may have gained a setting since."""
+def planned(line):
+    """The planned run of a reference's record; a method may have new settings by now."""
     scenario = line["scenario"]
     return PlannedRun(
         scenario=scenario_of({k: v for k, v in scenario.items() if k not in BASIS}),
@@ -32,11 +32,11 @@ def asked(line):
 
 
 @pytest.mark.parametrize("file", RECORDS, ids=lambda file: file.stem)
-def test_a_recorded_reference_keeps_its_name(file):
+def test_recorded_references_keep_their_run_ids(file):
     runs = [each for each in map(json.loads, file.read_text().splitlines()) if "draw" in each]
     lines = [
         run for run in runs if run["method"] in REFERENCES and run["scenario"].get("code") == CODE
     ]
 
-    assert [asked(line).record.key for line in lines] == [line["run_id"] for line in lines]
+    assert [planned(line).record.key for line in lines] == [line["run_id"] for line in lines]
     assert len(lines) >= 40

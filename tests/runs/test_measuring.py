@@ -1,4 +1,4 @@
-"""Protocols are measured on old runs without training, and a newer version replaces an older."""
+"""New protocols are measured on old runs, and a newer version replaces an older one."""
 
 import shutil
 
@@ -19,7 +19,7 @@ def test_a_new_protocol_is_measured_on_old_runs_without_training(unlearn, finish
     assert sorted(work.glob("runs/models/*")) == models
 
 
-def test_a_protocols_newer_version_takes_the_place_of_the_older(unlearn, finished, work):
+def test_a_newer_version_of_a_protocol_replaces_an_older_one(unlearn, finished, work):
     for version in (2, 1):
         (work / "mine.py").write_text(PROTOCOL.format(value=f"{version}.0", version=version))
         unlearn("measure", "-p", "mine.py")
@@ -31,7 +31,7 @@ def test_a_protocols_newer_version_takes_the_place_of_the_older(unlearn, finishe
 
 
 @pytest.mark.parametrize("value", ["float('nan')", "'high'"])
-def test_a_protocol_that_returns_no_number_is_told(unlearn, finished, work, value):
+def test_a_protocol_that_returns_no_number_fails_with_the_reason(unlearn, finished, work, value):
     (work / "mine.py").write_text(PROTOCOL.format(value=value, version=1))
 
     status, _, err = unlearn("measure", "-p", "mine.py")

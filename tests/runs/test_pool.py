@@ -1,4 +1,4 @@
-"""Commands that are killed, stopped or share a store lose nothing and double nothing."""
+"""Commands that are killed, are stopped or share a store lose and duplicate no results."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ for moment in moments:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_kill_9_at_ten_moments_loses_nothing_and_doubles_nothing(unlearn, finished, work):
+def test_kill_9_at_ten_moments_loses_and_duplicates_no_results(unlearn, finished, work):
     unlearn("leaderboard")
     words = "run --suite tiny-suite --store killed --workers 0 --device cpu -p tiny_plugin.py"
     moments = [1, 2, 3, 4, 5, 7, 11, 23, 57, 103]
@@ -86,7 +86,7 @@ def test_two_processes_share_one_store_and_ctrl_c_loses_nothing(work, capfd):
     )
 
 
-def test_a_step_that_builds_on_a_result_broken_meanwhile_mends_it(work, monkeypatch, capfd):
+def test_a_result_that_breaks_during_a_run_is_rebuilt(work, monkeypatch, capfd):
     words = ["run", "--suite", "tiny-suite", "--device", "cpu", "--workers", "0"]
     words += ["-p", "tiny_plugin.py"]
     write = Store.write

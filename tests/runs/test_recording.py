@@ -1,4 +1,4 @@
-"""Records: what a run says of its logits, and which failures are kept."""
+"""Records name the logits of a run, and say why a method failed."""
 
 import pytest
 from suites import METHOD
@@ -12,7 +12,7 @@ from harness.runs.steps import _probe, do_step
 from harness.runs.wanted import Wanted, prepare
 
 
-def test_a_run_names_the_logits_that_it_and_its_references_left(unlearn, finished, work):
+def test_a_run_names_its_logits_and_those_of_its_references(unlearn, finished, work):
     store = Store(work / "runs")
     for run_id in store.keys("runs"):
         facts = store.read("runs", run_id).facts
@@ -61,7 +61,7 @@ def test_a_failure_is_kept_with_its_reason_until_the_run_succeeds(unlearn, work)
 
 
 def _model_facts(workspace, step):
-    """The original's weights as those of an unlearned model."""
+    """Facts and tensors of an unlearned model with the original's weights."""
     original = workspace.store.read(*step.needs[0])
     weights = {name: value for name, value in original.tensors.items() if name != ".probe"}
     logits = workspace.models(step.run.scenario).probed(weights, _probe(step.run, workspace))
@@ -73,7 +73,7 @@ def _model_facts(workspace, step):
 
 
 @pytest.mark.parametrize(("method", "kind"), [("retrain", "models"), ("finetune", "measurements")])
-def test_a_failure_of_a_reference_or_of_a_protocol_is_no_record(unlearn, finished, method, kind):
+def test_failures_of_references_and_protocols_are_not_recorded(unlearn, finished, method, kind):
     wanted = Wanted(
         methods=("finetune",), scenarios=("tiny",), plugins=("tiny_plugin.py",), device="cpu"
     )

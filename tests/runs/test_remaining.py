@@ -1,4 +1,4 @@
-"""What is there is what is asked: results of other numbers, other questions, newer versions."""
+"""Runs redo results that are damaged, outdated or superseded, and keep those of newer versions."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def edit(old, new):
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_an_original_made_again_makes_all_that_is_built_on_it_again(unlearn, finished):
+def test_rerunning_the_original_reruns_everything_that_depends_on_it(unlearn, finished):
     dry = unlearn(*RUN, "--again", "original", "--dry-run")
     status, out, err = unlearn(*RUN, "--again", "original")
 
@@ -59,14 +59,14 @@ def test_an_original_made_again_makes_all_that_is_built_on_it_again(unlearn, fin
     assert "35 of 35" in unlearn(*RUN)[1]
 
 
-def test_a_dry_run_throws_nothing_away(unlearn, finished):
+def test_a_dry_run_discards_nothing(unlearn, finished):
     unlearn(*RUN, "--again", "original", "--dry-run")
 
     assert "35 of 35" in unlearn(*RUN)[1]
 
 
 @pytest.mark.parametrize("damage", ["lose", "break"])
-def test_a_lost_or_broken_model_is_made_again_with_all_that_is_built_on_it(
+def test_a_lost_or_broken_model_is_rebuilt_with_everything_that_depends_on_it(
     unlearn, finished, damage
 ):
     (key,) = keys("models", "original")
@@ -79,8 +79,8 @@ def test_a_lost_or_broken_model_is_made_again_with_all_that_is_built_on_it(
     assert ("corrupt; rebuilding" in err) == (damage == "break")
 
 
-def remade(kind, key):
-    """Puts other numbers in the place of a model or of logits, as another machine would."""
+def replace_numbers(kind, key):
+    """Replaces a model or logits with slightly different numbers, as from another machine."""
     store = Store(Path("runs"))
     entry = store.read(kind, key)
     tensors = {name: value.clone() for name, value in entry.tensors.items()}
@@ -90,12 +90,12 @@ def remade(kind, key):
     store.write(kind, key, {**entry.facts, "digest": digest(own)}, tensors)
 
 
-def test_an_unlearned_model_of_another_original_than_is_there_is_made_again(
-    unlearn, finished, monkeypatch
-):
-    monkeypatch.setattr("harness.runs.steps.difference", lambda *_: "")  # as if made so
+def test_a_model_unlearned_from_a_different_original_is_rebuilt(unlearn, finished, monkeypatch):
+    monkeypatch.setattr(
+        "harness.runs.steps.difference", lambda *_: ""
+    )  # as if the model had computed these logits
     (original,) = keys("models", "original")
-    remade("models", original)
+    replace_numbers("models", original)
     before = digest(Store(Path("runs")).read("models", *keys("models", "finetune")).tensors)
 
     _, out, err = unlearn(*RUN)
@@ -107,9 +107,9 @@ def test_an_unlearned_model_of_another_original_than_is_there_is_made_again(
     assert "35 of 35" in unlearn(*RUN)[1]
 
 
-def test_a_run_whose_logits_are_others_by_now_is_recorded_and_measured_anew(unlearn, finished):
+def test_a_run_whose_logits_have_changed_is_recorded_and_measured_again(unlearn, finished):
     for key in keys("logits", "finetune"):
-        remade("logits", key)
+        replace_numbers("logits", key)
 
     _, out, err = unlearn(*RUN)
 
@@ -120,9 +120,9 @@ def test_a_run_whose_logits_are_others_by_now_is_recorded_and_measured_anew(unle
     assert line["digest"] == digest(Store(Path("runs")).read("logits", key).tensors)
 
 
-def test_measure_leaves_out_a_run_whose_logits_are_others_by_now(unlearn, finished):
+def test_measure_leaves_out_a_run_whose_logits_have_changed(unlearn, finished):
     for key in keys("logits", "finetune"):
-        remade("logits", key)
+        replace_numbers("logits", key)
     Path("new.py").write_text(PROTOCOL)
 
     status, out, err = unlearn("measure", "-p", "new.py")
@@ -153,7 +153,9 @@ TWO = 'backbone="tiny-net",\n    recipe=Recipe(epochs=2'
     ],
     ids=["recipe", "data", "backbone"],
 )
-def test_what_is_edited_and_put_back_is_shown_as_it_is_asked_for(unlearn, finished, old, new):
+def test_the_page_shows_the_current_definition_after_an_edit_and_after_its_undo(
+    unlearn, finished, old, new
+):
     unlearn("leaderboard")
     before = page().partition("## Provenance")[0]
     edit(old, new)
@@ -172,7 +174,7 @@ def test_what_is_edited_and_put_back_is_shown_as_it_is_asked_for(unlearn, finish
 
 
 def newer(kind="runs", method="finetune"):
-    """Makes one result one of a newer version; its file."""
+    """Changes one result as if a newer version had written it; returns its file."""
     store = Store(Path("runs"))
     ids = [each["run_id"] for each in lines() if each["method"] == method]
     key = next(k for k in store.keys(kind) if store.read(kind, k).facts["line"]["run_id"] in ids)
@@ -183,7 +185,7 @@ def newer(kind="runs", method="finetune"):
 
 
 @pytest.mark.parametrize(("kind", "count"), [("runs", 5), ("measurements", 1)])
-def test_run_neither_counts_nor_overwrites_what_a_newer_version_wrote(
+def test_run_neither_counts_nor_overwrites_results_of_a_newer_version(
     unlearn, finished, kind, count
 ):
     path = newer(kind)
@@ -199,7 +201,7 @@ def test_run_neither_counts_nor_overwrites_what_a_newer_version_wrote(
         assert path.read_bytes() == before
 
 
-def test_measure_leaderboard_and_show_name_what_a_newer_version_wrote(unlearn, finished):
+def test_measure_leaderboard_and_show_report_results_of_a_newer_version(unlearn, finished):
     path = newer()
     Path("new.py").write_text(PROTOCOL)
 
@@ -262,7 +264,7 @@ def test_a_second_leaderboard_waits_for_the_first_and_says_so(
     assert "0 files changed" in out
 
 
-def test_leaderboards_of_two_stores_at_once_lose_none_of_the_others_pages(unlearn, finished):
+def test_two_leaderboard_commands_at_once_lose_no_pages(unlearn, finished):
     unlearn("run", "random-labels", "--scenario", "tiny", "--replicates", "1", "--store", "second")
     words = [sys.executable, "-m", "harness.cli", "leaderboard", "--store"]
 

@@ -1,4 +1,4 @@
-"""The whole line on a problem of a second: run, skip, resume, repair, render."""
+"""The whole pipeline on a tiny problem: run, skip, resume, repair and render."""
 
 import json
 
@@ -21,7 +21,7 @@ def test_a_suite_runs_and_becomes_pages(unlearn, finished, work):
     assert "NaN" not in page
 
 
-def test_the_same_command_again_does_nothing_and_says_so(unlearn, finished):
+def test_repeating_a_command_does_nothing_and_says_so(unlearn, finished):
     status, out, _ = unlearn("run", "--suite", "tiny-suite")
 
     assert status == 0
@@ -36,7 +36,7 @@ def test_the_same_seed_gives_the_same_records_in_another_store(unlearn, finished
     assert without_seconds("boards") == without_seconds("leaderboards")
 
 
-def test_more_replicates_add_to_those_that_are_there(unlearn, finished):
+def test_more_replicates_are_added_to_the_existing_ones(unlearn, finished):
     _, out, _ = unlearn("run", "--suite", "tiny-suite", "--replicates", "3")
 
     assert "did 6 models" in out
@@ -62,7 +62,7 @@ def test_a_method_runs_again_when_asked_to(unlearn, finished):
     assert "did 2 models, 2 logits, 2 runs, 8 measurements" in out
 
 
-def test_a_plugin_gets_its_row_and_an_edited_one_is_run_again(unlearn, finished, work):
+def test_a_plugin_gets_a_row_and_runs_again_after_an_edit(unlearn, finished, work):
     (work / "mine.py").write_text(SOUND)
     words = ("run", "mine", "--scenario", "tiny", "-p", "mine.py")
     first = unlearn(*words)
@@ -79,9 +79,7 @@ def test_a_plugin_gets_its_row_and_an_edited_one_is_run_again(unlearn, finished,
     assert "Left out: 2 runs" in page
 
 
-def test_a_plugin_put_back_to_what_it_was_shows_its_old_runs_without_training(
-    unlearn, finished, work
-):
+def test_undoing_an_edit_of_a_plugin_shows_its_old_runs_without_training(unlearn, finished, work):
     words = ("run", "mine", "--scenario", "tiny", "-p", "mine.py")
     (work / "mine.py").write_text(SOUND)
     unlearn(*words)
@@ -109,7 +107,7 @@ def test_a_plugin_put_back_to_what_it_was_shows_its_old_runs_without_training(
         ),
     ],
 )
-def test_a_method_that_fails_is_told_and_the_other_rows_go_on(unlearn, work, body, message):
+def test_a_failing_method_is_reported_and_the_others_still_run(unlearn, work, body, message):
     (work / "mine.py").write_text(METHOD.format(body=body))
 
     status, _, err = unlearn("run", "mine", "finetune", "--scenario", "tiny", "-p", "mine.py")
@@ -133,7 +131,7 @@ def test_a_method_that_fails_is_told_and_the_other_rows_go_on(unlearn, work, bod
         "task.model.extra = nn.Linear(2, 2); return task.model",
     ],
 )
-def test_a_method_that_returns_another_architecture_has_an_unranked_row_that_says_so(
+def test_a_method_that_changes_the_architecture_has_an_unranked_row_that_says_so(
     unlearn, work, body
 ):
     (work / "mine.py").write_text(METHOD.format(body=body))
@@ -158,7 +156,7 @@ def test_a_method_with_statistics_stored_at_training_is_marked(unlearn, work):
     assert "† uses statistics of the whole train set" in page
 
 
-def test_a_method_that_is_not_defined_has_a_row_that_says_why(unlearn, work):
+def test_a_method_undefined_for_a_scenario_has_a_row_that_says_why(unlearn, work):
     unlearn("run", "finetune", "unsir", "regun", "--scenario", "tiny")
     unlearn("leaderboard")
 
@@ -184,7 +182,7 @@ def test_a_diverged_run_is_recorded_and_shown(unlearn, work):
 
 @pytest.mark.parametrize("kind", ["models", "logits", "runs", "measurements"])
 @pytest.mark.parametrize("damage", ["truncate", "remove"])
-def test_a_broken_file_is_found_reported_and_made_anew(unlearn, finished, work, kind, damage):
+def test_a_broken_file_is_reported_and_rebuilt(unlearn, finished, work, kind, damage):
     unlearn("leaderboard")
     before = without_seconds("leaderboards")
     name = "facts.json" if kind in ("runs", "measurements") else "tensors.safetensors"
@@ -210,7 +208,7 @@ def test_one_run_can_be_shown(unlearn, finished, work):
     assert "loss-mia.auc" in out
 
 
-def test_runs_of_an_edited_backbone_and_of_an_earlier_harness_share_no_table(
+def test_runs_of_an_edited_backbone_or_an_earlier_harness_are_left_out_of_the_table(
     unlearn, finished, work, monkeypatch
 ):
     plugin = work / "tiny_plugin.py"

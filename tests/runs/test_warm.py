@@ -1,4 +1,4 @@
-"""What steps import late is there before processes are forked for them."""
+"""The warm-up imports every library that a step would import later."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ print(*sorted({*sys.modules} - before))
 """
 
 
-def test_no_step_imports_a_library_of_its_own_after_the_warm_up():
+def test_no_step_imports_a_module_after_the_warm_up():
     done = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == []

@@ -1,4 +1,4 @@
-"""Every installed method keeps the contract, and the contract catches those that break it."""
+"""Every installed method keeps the contract, and methods that break it are caught."""
 
 import copy
 import gc
@@ -186,7 +186,7 @@ def test_a_method_that_breaks_the_contract_is_caught(unlearn, message):
         check_method(Method("fault", unlearn, Config()))
 
 
-def test_a_method_that_needs_what_it_says_it_does_not_is_caught():
+def test_a_method_that_needs_data_it_claims_not_to_need_is_caught():
     method = replace(Method("fault", sound, Config()), needs_retain=False)
 
     with pytest.raises(ValueError, match="empty set"):
@@ -194,7 +194,7 @@ def test_a_method_that_needs_what_it_says_it_does_not_is_caught():
 
 
 def sound_in_many_ways(task, config):
-    """What an honest method may do, each of which makes tensors in a way of its own."""
+    """Does what an honest method may do, and makes tensors in many ways."""
     best, fresh = copy.deepcopy(task.model), task.untrained()
     images = copy.deepcopy(as_float(task.forget.images))
     weights = {name: w.detach() for name, w in fresh.named_parameters()}
@@ -220,7 +220,7 @@ def uses_what_it_stored(task, config):
     return learns(task, task.stored["mean"][None].repeat(4, 1, 1, 1), torch.arange(4))
 
 
-def test_an_honest_method_may_copy_transform_and_draw():
+def test_an_honest_method_may_copy_tensors_and_use_vmap_and_random_numbers():
     check_method(Method("honest", sound_in_many_ways, Config()), backbone="test_resnet")
 
 
@@ -235,7 +235,7 @@ def test_a_method_that_stores_no_tensors_is_caught():
         check_method(method)
 
 
-def test_one_backbone_can_be_named():
+def test_the_contract_can_be_checked_on_a_single_backbone():
     method = Method("fault", computes_with_a_global, Config())
 
     with pytest.raises(AssertionError, match=r"with 'test_convnext'"):
@@ -266,16 +266,16 @@ class Whole:
     ("config", "search", "message"),
     [
         (Nested(), {}, "a setting must convert from its text: .*parts"),
-        (Related(), {"low": Span(0.1, 0.5), "high": Span(0.2, 0.9)}, "refuses .*'low': 0.5"),
+        (Related(), {"low": Span(0.1, 0.5), "high": Span(0.2, 0.9)}, "rejects .*'low': 0.5"),
         (Whole(), {"epochs": Choice((1.5, 2))}, "must convert from its text: .*epochs=1.5"),
     ],
 )
-def test_settings_that_a_tuner_or_a_user_could_not_give_are_caught(config, search, message):
+def test_settings_that_cannot_be_tuned_or_set_from_text_are_caught(config, search, message):
     with pytest.raises(AssertionError, match=message):
         check_method(Method("fault", sound, config, search=search))
 
 
-def test_memory_that_was_freed_and_given_to_a_stranger_is_not_known():
+def test_reused_memory_of_a_granted_tensor_is_not_known():
     watch = Provenance(allowed=4)
     values = np.ones(64, dtype=np.float32)
     granted = torch.from_numpy(values)
