@@ -1,4 +1,4 @@
-"""The house rules that a machine can hold: imports, names, sizes."""
+"""The house rules that can be checked automatically: imports, names and sizes."""
 
 import ast
 from pathlib import Path
@@ -21,7 +21,7 @@ FLOORS = (
     {"commands"},
     {"cli"},
 )
-"""The rooms of the harness, and the files beside them: imports go to lower floors only."""
+"""The rooms and top-level files of the harness: imports go only to lower floors, listed first."""
 
 INSIDE = {
     "adversarial": (  # amun_plugin's
@@ -90,7 +90,7 @@ INSIDE = {
     "testing": ({"watch"}, {"contract"}),
     "training": ({"flops", "loop"},),
 }
-"""The same for the files inside a room."""
+"""The floors of the files inside each room."""
 
 HARNESS = sorted(path for path in (ROOT / "harness").rglob("*.py") if path.name != "__init__.py")
 OURS = [*HARNESS, *(ROOT / "amun_plugin").rglob("*.py"), *(ROOT / "baselines").rglob("*.py")]
@@ -104,7 +104,7 @@ def module_of(path):
 
 
 def imported(path):
-    """Every module that a file imports from this repository, whatever the place in the file."""
+    """Every module that a file imports, at the top or inside a function."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
@@ -118,12 +118,12 @@ def imported(path):
 def floor_of(name, floors):
     found = [number for number, names in enumerate(floors) if name in names]
 
-    assert len(found) == 1, f"{name} must stand on one floor; it stands on {found}"
+    assert len(found) == 1, f"{name} must be on exactly one floor; found on {found}"
     return found[0]
 
 
 @pytest.mark.parametrize("path", HARNESS, ids=module_of)
-def test_imports_of_the_harness_go_down_only_between_rooms_and_inside_them(path):
+def test_imports_of_the_harness_only_go_down_between_rooms_and_inside_them(path):
     _, room, *file = module_of(path).split(".")
 
     for name in imported(path):
@@ -138,7 +138,7 @@ def test_imports_of_the_harness_go_down_only_between_rooms_and_inside_them(path)
 
 
 @pytest.mark.parametrize("path", ADVERSARIAL, ids=module_of)
-def test_imports_of_the_adversarial_folder_go_down_only_and_need_nothing_around_it(path):
+def test_imports_of_the_adversarial_folder_only_go_down_and_stay_inside_it(path):
     inside = INSIDE["adversarial"]
 
     for name in imported(path):
@@ -150,7 +150,7 @@ def test_imports_of_the_adversarial_folder_go_down_only_and_need_nothing_around_
 
 
 @pytest.mark.parametrize("room", [*ROOMS, ADVERSARIAL[0].parent], ids=lambda room: room.name)
-def test_every_file_of_a_room_has_a_floor_and_every_floor_its_files(room):
+def test_every_file_of_a_room_is_on_a_floor_and_every_file_on_a_floor_exists(room):
     files = {path.stem for path in room.glob("*.py")} - {"__init__"}
 
     assert files == set().union(*INSIDE[room.name])
@@ -158,15 +158,15 @@ def test_every_file_of_a_room_has_a_floor_and_every_floor_its_files(room):
 
 
 @pytest.mark.parametrize("room", [*ROOMS, ADVERSARIAL[0].parent], ids=lambda room: room.name)
-def test_a_room_says_in_one_line_what_it_is_for_and_importing_it_costs_nothing(room):
+def test_the_init_file_of_a_room_is_one_docstring_line(room):
     text = (room / "__init__.py").read_text()
 
     assert text.startswith('"""')
-    assert len(text.splitlines()) == 1 or room.name == "testing"  # a door of the public API
+    assert len(text.splitlines()) == 1 or room.name == "testing"  # it is part of the public API
 
 
 @pytest.mark.parametrize("path", sorted({*OURS} - {*HARNESS}), ids=lambda path: path.stem)
-def test_a_plugin_of_ours_uses_the_public_door_like_a_strangers(path):
+def test_our_plugins_use_only_the_public_api(path):
     for name in imported(path):
         package, _, rest = name.partition(".")
         if package == "harness":
@@ -176,12 +176,12 @@ def test_a_plugin_of_ours_uses_the_public_door_like_a_strangers(path):
 
 
 @pytest.mark.parametrize("path", BASELINES, ids=module_of)
-def test_baselines_share_what_is_in_parts_and_parts_know_no_method(path):
+def test_baselines_import_each_other_only_through_parts(path):
     for name in imported(path):
         assert not name.startswith("baselines.") or name.startswith("baselines.parts"), name
 
 
-def test_the_harness_names_no_method_but_its_two_references():
+def test_the_harness_names_no_method_except_the_two_references():
     methods = load_catalog().methods
 
     for path in HARNESS:
@@ -194,7 +194,7 @@ def test_the_harness_names_no_method_but_its_two_references():
 
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
-def test_a_file_says_its_job_in_its_first_line_and_stays_small(path):
+def test_a_file_starts_with_its_purpose_and_is_short(path):
     text = path.read_text()
 
     assert text.startswith('"""')
@@ -202,6 +202,6 @@ def test_a_file_says_its_job_in_its_first_line_and_stays_small(path):
     assert len(text.splitlines()) <= 300
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_exists():
     for name in harness.__all__:
         assert hasattr(harness, name)

@@ -1,4 +1,4 @@
-"""A verb imports what it needs and nothing else, so that the command line starts at once."""
+"""Each verb imports only what it needs, so that the command starts quickly."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from harness.commands.verbs import VERBS
 RECORDS = Path(__file__).parents[1] / "leaderboards" / "records"
 
 LIBRARIES = ("timm", "torchvision", "sklearn", "optuna", "scipy.stats", "torch._dynamo")
-"""They take a second each, and are imported where they are used."""
+"""Slow libraries, about a second each, that are imported only where they are used."""
 
 MODULES = """
 import sys
@@ -26,7 +26,7 @@ print(status, *sorted(sys.modules), file=sys.stderr)
 
 
 def started(folder, words):
-    """Runs a command in a process of its own: its status, and every module that it imported."""
+    """Runs a command in a new process; returns its status and every module it imported."""
     done = subprocess.run(
         [sys.executable, "-c", MODULES, *words],
         cwd=folder,
@@ -53,7 +53,7 @@ def test_help_and_version_import_no_library(words, tmp_path):
 
 @pytest.fixture
 def published(tmp_path):
-    """A working directory with the records of one scenario; the id of one of its runs."""
+    """A working directory with the records of one scenario, and the id of one of the runs."""
     name = "digits-random10-forget-only.jsonl"
     folder = tmp_path / "leaderboards" / "records"
     folder.mkdir(parents=True)
@@ -74,7 +74,7 @@ def test_pages_are_rendered_and_runs_are_shown_without_torch(published):
 
 
 @pytest.mark.parametrize("words", ["list", "list scenarios", "doctor"])
-def test_what_plugins_offer_is_listed_with_torch_alone(words, tmp_path):
+def test_listing_and_doctor_import_torch_but_no_slower_library(words, tmp_path):
     status, modules = started(tmp_path, words.split())
 
     assert status == 0
@@ -82,7 +82,7 @@ def test_what_plugins_offer_is_listed_with_torch_alone(words, tmp_path):
     assert not {"pandas", "rich", *LIBRARIES} & {*modules}
 
 
-def test_a_dry_run_imports_no_tuner(tmp_path):
+def test_a_dry_run_does_not_import_optuna(tmp_path):
     status, modules = started(tmp_path, ["run", "finetune", "--dry-run"])
 
     assert status == 0

@@ -1,4 +1,4 @@
-"""The harness's map is true: its examples run as they stand, its rooms and terms are the code's."""
+"""``harness/README.md`` is true: its examples run, and its rooms and terms match the code."""
 
 import re
 import runpy
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def unlearn(folder, monkeypatch, capsys):
-    """Runs a command of the page there, in this process; gives what went wrong, if anything."""
+    """Runs a command of the README in that folder; returns its errors if it failed."""
     monkeypatch.chdir(folder)
 
     def call(*words):
@@ -52,13 +52,13 @@ def unlearn(folder, monkeypatch, capsys):
     return call
 
 
-def test_the_examples_are_those_that_are_held_to_the_pages():
+def test_every_example_has_one_command_and_one_expected_text():
     assert {*EXAMPLES} == {*SIGNS}
     assert all(len(commands_with(name)) == 1 for name in EXAMPLES)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs_by_its_command_and_shows_on_a_page(name, folder, unlearn):
+def test_an_example_runs_with_its_command_and_appears_on_a_page(name, folder, unlearn):
     (words,) = commands_with(name)
 
     failures = [unlearn(*words, "--device", "cpu"), unlearn("leaderboard")]

@@ -1,4 +1,4 @@
-"""The README's picture shows the digits page: its rows in their order, with their numbers."""
+"""The README's picture shows the rows of the digits page, in order and with their numbers."""
 
 import math
 import re
@@ -14,7 +14,7 @@ RENEW = "draw it again with `tox -e front-page`"
 
 
 def page_rows():
-    """Label, mean gap, interval and set of ranks of the rows that the page gives a gap."""
+    """Label, mean gap, interval and ranks of each row of the page that has a gap."""
     page = (BOARDS / "digits-random10.md").read_text(encoding="utf-8").splitlines()
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page if "|" in line]
     rows = []
@@ -30,7 +30,7 @@ def page_rows():
 
 
 def marks(kind):
-    """Label → the path of each mark of that kind."""
+    """Label → the SVG group of its mark of this kind."""
     found = {}
     for group in ElementTree.fromstring(PICTURE).iter(f"{SVG}g"):
         name = group.get("id", "")
@@ -39,7 +39,7 @@ def marks(kind):
     return found
 
 
-def test_the_picture_names_the_rows_of_the_page_in_its_order_with_their_gaps_and_ranks():
+def test_the_picture_shows_the_rows_of_the_page_in_order_with_gaps_and_ranks():
     rows = page_rows()
     words = [text.text for text in ElementTree.fromstring(PICTURE).iter(f"{SVG}text")]
 
@@ -53,14 +53,14 @@ def test_the_picture_names_the_rows_of_the_page_in_its_order_with_their_gaps_and
         assert not ranks or words[at + 2] == ranks, RENEW
 
 
-def test_every_mark_and_interval_lies_where_the_page_says_on_one_logarithmic_axis():
+def test_every_mark_and_interval_is_at_the_pages_value_on_a_logarithmic_axis():
     rows, points, intervals = page_rows(), marks("gap"), marks("interval")
     places = {label: float(group.find(f".//{SVG}use").get("x")) for label, group in points.items()}
     ends = {}
     for label, group in intervals.items():
         path = group.find(f".//{SVG}path").get("d")
         ends[label] = [float(x) for x in re.findall(r"[ML] ([\d.]+)", path)]
-    first, last = rows[1], rows[-1]  # of all rows the nearest to retraining and the farthest
+    first, last = rows[1], rows[-1]  # the rows nearest to retraining and farthest from it
     decade = (places[last[0]] - places[first[0]]) / math.log10(last[1] / first[1])
 
     def place(value):
@@ -71,7 +71,7 @@ def test_every_mark_and_interval_lies_where_the_page_says_on_one_logarithmic_axi
         assert ends[label] == pytest.approx([place(low), place(high)], abs=1), RENEW
 
 
-def test_the_picture_is_small_and_its_text_is_text_without_a_date():
+def test_the_picture_is_small_and_has_real_text_and_no_date():
     assert len(PICTURE.encode()) < 60_000
     assert "<dc:date>" not in PICTURE
     assert ">noise floor<" in PICTURE

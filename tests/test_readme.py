@@ -1,4 +1,4 @@
-"""What the README shows is true: its code runs, its commands are CI's, its table is the page's."""
+"""The README is true: its code and commands run, and its table is that of the page."""
 
 import importlib
 import json
@@ -22,13 +22,13 @@ def blocks(language):
 
 
 def table_rows(text):
-    """The cells of every row of the Markdown tables in a text, without their padding."""
+    """The cells of every row of the Markdown tables in a text, without padding."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [row for row in rows if not set(row[0]) <= set(":-")]
 
 
-def test_the_plugin_gets_its_row(unlearn, work):
+def test_the_plugin_gets_a_row(unlearn, work):
     (work / "my_method.py").write_text(blocks("python")[0])
 
     status, _, err = unlearn("run", "my-method", "--scenario", "tiny", "-p", "my_method.py")
@@ -38,13 +38,13 @@ def test_the_plugin_gets_its_row(unlearn, work):
     assert "| my-method" in (work / "leaderboards" / "tiny.md").read_text()
 
 
-def test_the_plugin_is_as_short_as_the_heading_says():
+def test_the_plugin_has_as_many_lines_as_its_heading_says():
     lines = [line for line in blocks("python")[0].splitlines() if line.strip()]
 
     assert f"## A method in {len(lines)} lines" in README
 
 
-def test_the_contract_is_two_lines(work, monkeypatch):
+def test_the_contract_check_is_two_lines_and_passes(work, monkeypatch):
     (work / "my_method_of_readme.py").write_text(blocks("python")[0])
     monkeypatch.syspath_prepend(work)
     module = importlib.import_module("my_method_of_readme")
@@ -55,7 +55,7 @@ def test_the_contract_is_two_lines(work, monkeypatch):
     exec(contract, {"unlearning_methods": module.unlearning_methods})
 
 
-def test_ci_calls_the_test_command_that_the_readme_gives():
+def test_ci_runs_the_test_command_of_the_readme():
     commands = [line.strip() for line in README.splitlines() if "pip install tox &&" in line]
 
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
@@ -80,13 +80,13 @@ RUNS = [words for words in COMMANDS if words[0] == "run" and len(words) > 1]
 
 @pytest.fixture
 def plugins(work):
-    """The files that the commands name."""
+    """The plugin files that the commands name."""
     (work / "my_method.py").write_text(blocks("python")[0])
     (work / "my_protocol.py").write_text((ROOT / "harness/protocols/accuracy.py").read_text())
 
 
 @pytest.mark.parametrize("words", [words for words in RUNS if "DIR" not in words], ids=" ".join)
-def test_a_command_of_the_readme_that_needs_no_data_is_understood(words, plugins, unlearn):
+def test_a_run_command_of_the_readme_without_data_can_be_planned(words, plugins, unlearn):
     status, out, err = unlearn(*words, "--dry-run", "--out", ROOT / "leaderboards")
 
     assert status == 0, err
@@ -94,7 +94,7 @@ def test_a_command_of_the_readme_that_needs_no_data_is_understood(words, plugins
 
 
 @pytest.mark.parametrize("words", [words for words in RUNS if "DIR" in words], ids=" ".join)
-def test_a_command_of_the_readme_that_needs_data_asks_for_the_folder(words, work, unlearn):
+def test_a_run_command_of_the_readme_with_data_reads_the_given_folder(words, work, unlearn):
     (work / "DIR").write_text("a file in its place, so that nothing is downloaded")
 
     status, _, err = unlearn(*words, "--dry-run")
@@ -103,7 +103,7 @@ def test_a_command_of_the_readme_that_needs_data_asks_for_the_folder(words, work
     assert "--data DIR is a file; expected a folder" in err
 
 
-def test_the_commands_of_the_readme_beside_run_work_as_they_stand(plugins, work, unlearn):
+def test_all_other_commands_of_the_readme_succeed(plugins, work, unlearn):
     protocol = work / "my_protocol.py"
     protocol.write_text(protocol.read_text().replace('"accuracy"', '"my-accuracy"'))
     unlearn("run", "finetune", "--scenario", "tiny")
@@ -124,7 +124,7 @@ def test_the_commands_of_the_readme_beside_run_work_as_they_stand(plugins, work,
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
-def test_every_option_that_a_page_gives_to_a_verb_is_in_the_verbs_help(page, capsys):
+def test_every_option_on_a_page_is_in_the_help_of_its_verb(page, capsys):
     shown = [(words[0], word) for words in commands(page) for word in words if word[:1] == "-"]
     helps = {}
     for verb in {verb for verb, _ in shown} & VERBS:
@@ -137,14 +137,14 @@ def test_every_option_that_a_page_gives_to_a_verb_is_in_the_verbs_help(page, cap
     assert unknown == []
 
 
-def test_the_committed_tables_are_what_the_committed_records_render_to():
+def test_the_committed_pages_match_the_committed_records():
     wanted = files(published_lines(BOARDS))
 
     assert wanted["README.md"].count("digits-random10.md")
     assert differing(BOARDS, wanted) == []
 
 
-def test_the_readmes_table_is_the_head_of_the_page():
+def test_the_readmes_table_is_the_top_of_the_page():
     shown = table_rows(README.partition("<!-- table -->")[2].partition("<!-- /table -->")[0])
     page = table_rows((BOARDS / "digits-random10.md").read_text(encoding="utf-8"))
     columns = [page[0].index(title) for title in shown[0]]
@@ -154,17 +154,17 @@ def test_the_readmes_table_is_the_head_of_the_page():
     assert shown == wanted, "copy it again with `tox -e front-page`"
     assert [row[1] for row in shown[1:3]] == ["original", "retrain"]
     assert sum(row[0].startswith(("1 ", "2 ", "3 ", "4 ", "5 ")) for row in shown) == 5
-    assert "Note" in shown[0]  # why a row has no rank, and what it was granted more than others
+    assert "Note" in shown[0]  # why a row has no rank, or what more than others it may see
 
 
 def anchors(path):
-    """What a link into a Markdown page may name: its headings, as GitHub writes them."""
+    """The anchors of a Markdown page: its headings, as GitHub converts them."""
     headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_to_a_file_or_a_heading_that_is_there(page):
+def test_every_link_leads_to_an_existing_file_or_heading(page):
     text = (ROOT / page).read_text(encoding="utf-8")
 
     broken = []
@@ -177,7 +177,7 @@ def test_every_link_leads_to_a_file_or_a_heading_that_is_there(page):
     assert broken == []
 
 
-def test_the_picture_is_described_for_readers_who_cannot_see_it():
+def test_the_picture_has_a_text_alternative():
     ((words, file),) = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README)
 
     assert file == "leaderboards/gaps.svg"

@@ -1,4 +1,4 @@
-"""One seed a run, one stream a purpose, and the world's own generators left as they were."""
+"""One seed per run and one stream per purpose; global generators are left unchanged."""
 
 import hashlib
 import random
@@ -44,7 +44,7 @@ def test_the_streams_of_two_purposes_are_uncorrelated():
     assert abs(correlation) < 4 / n**0.5
 
 
-def test_a_stream_is_the_same_each_time_and_touches_nothing_global():
+def test_a_stream_is_reproducible_and_leaves_global_generators_unchanged():
     before = global_state()
 
     first, again = (torch.rand(5, generator=stream(3, "weights")) for _ in range(2))
@@ -67,7 +67,7 @@ def test_a_seeded_block_draws_the_same_numbers_whatever_came_before():
     assert not {*first} & {*other}
 
 
-def test_a_seeded_block_puts_every_global_generator_back():
+def test_a_seeded_block_restores_every_global_generator():
     drawn()
     before = global_state()
 
@@ -77,7 +77,7 @@ def test_a_seeded_block_puts_every_global_generator_back():
     assert global_state() == before
 
 
-def test_the_generators_are_put_back_after_an_error_too():
+def test_global_generators_are_restored_after_an_error():
     before = global_state()
 
     def fail():
@@ -90,7 +90,7 @@ def test_the_generators_are_put_back_after_an_error_too():
     assert global_state() == before
 
 
-def test_a_block_within_a_block_leaves_the_outer_stream_alone():
+def test_a_nested_block_does_not_affect_the_outer_stream():
     with seeded(1, "outer"):
         drawn()
         expected = drawn()

@@ -1,4 +1,4 @@
-"""The command as a process: it ends properly whatever its streams, encoding and folder are."""
+"""The command as a process: it copes with any streams, encoding, folder and signals."""
 
 import io
 import os
@@ -23,7 +23,7 @@ RUN = [*CLI, "run", "finetune", "--scenario", "tiny", "--replicates", "1", "--de
 RUN += ["-p", "tiny_plugin.py", "--device", "cpu", "--workers"]
 STOPPED = "unlearn: stopped; run the same command again to continue\n"
 BAD = os.fsdecode(b"caf\xe9")
-"""A name in Latin 1, as Linux keeps it."""
+"""A file name in Latin 1, as Python decodes it on Linux."""
 
 ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -44,7 +44,7 @@ def environment(**changed):
 
 
 def shell(line, **settings):
-    """Runs STREAMS with redirections of a shell; gives the finished process."""
+    """Runs STREAMS with shell redirections; returns the finished process."""
     return subprocess.run(
         ["bash", "-c", f'"$0" -c "$1" {line}', sys.executable, STREAMS],
         capture_output=True,
@@ -70,13 +70,13 @@ def test_no_stream_breaks_a_command(line, out, err):
     assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (7, out, err)
 
 
-def test_what_a_code_lacks_is_escaped():
+def test_characters_outside_the_encoding_are_escaped():
     done = shell("", env=environment(**ASCII))
 
     assert done.stdout == b"out \\udce9 \\xd7\n"
 
 
-def test_a_closed_stream_is_not_taken_by_the_next_file(tmp_path):
+def test_the_descriptor_of_a_closed_stream_is_not_reused_for_a_file(tmp_path):
     code = (
         "from pathlib import Path; import os\n"
         "from harness.terminal import steady\n"
@@ -91,7 +91,7 @@ def test_a_closed_stream_is_not_taken_by_the_next_file(tmp_path):
     assert (tmp_path / "results").read_text() == "numbers"
 
 
-def test_a_reader_that_goes_away_costs_a_run_nothing_and_a_log_has_no_colours(work):
+def test_a_closed_pipe_does_not_affect_a_run_and_a_log_has_no_colours(work):
     with (work / "log").open("w") as log:
         started = subprocess.Popen(
             [*RUN, "0"], stdout=subprocess.PIPE, stderr=log, env=environment(FORCE_COLOR="1")
@@ -116,7 +116,7 @@ def test_the_working_directory_shadows_no_library_and_a_closed_pipe_is_quiet(tmp
     assert (done.returncode, done.stdout, done.stderr) == (0, "methods\n", "")
 
 
-def test_a_full_disk_behind_standard_output_is_one_line_and_status_2(tmp_path):
+def test_standard_output_on_a_full_disk_gives_a_one_line_error_and_status_2(tmp_path):
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m harness.cli --help > /dev/full"],
         cwd=tmp_path,
@@ -129,7 +129,7 @@ def test_a_full_disk_behind_standard_output_is_one_line_and_status_2(tmp_path):
     assert done.stderr == "unlearn: cannot write to standard output: No space left on device\n"
 
 
-def test_names_in_another_code_work_in_the_poorest_of_terminals(work):
+def test_undecodable_file_names_work_in_an_ascii_terminal(work):
     (work / "tiny_plugin.py").rename(work / f"{BAD}.py")
     words = [word.replace("tiny_plugin", BAD) for word in RUN]
     words += ["0", "--store", BAD, "--data", BAD]
@@ -151,7 +151,7 @@ def test_names_in_another_code_work_in_the_poorest_of_terminals(work):
     assert "±" in (work / f"{BAD}-out" / "tiny.md").read_text("utf-8")
 
 
-def test_ctrl_c_while_a_library_is_imported_is_one_line_though_the_library_swallows_it(tmp_path):
+def test_a_signal_stops_the_command_even_if_a_library_swallows_exceptions_on_import(tmp_path):
     (tmp_path / "torch.py").write_text(
         "import time\n"
         "print('importing', flush=True)\n"
@@ -221,7 +221,7 @@ def test_sigterm_stops_a_run_with_its_processes(work):
 
 
 class Screen(io.StringIO):
-    """A stream that says whether it is a terminal."""
+    """A stream that claims to be a terminal, or not to be one."""
 
     def __init__(self, terminal):
         super().__init__()
@@ -241,7 +241,7 @@ class Screen(io.StringIO):
         (False, {"TTY_COMPATIBLE": "1"}, (False, False)),
     ],
 )
-def test_progress_is_shown_on_a_terminal_that_can_show_it(
+def test_progress_is_shown_only_on_a_capable_terminal(
     work, monkeypatch, terminal, changed, expected
 ):
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLORTERM"):
@@ -261,7 +261,7 @@ def test_progress_is_shown_on_a_terminal_that_can_show_it(
     assert (bool(text), bool(coloured)) == expected
 
 
-def test_the_public_api_is_there_and_costs_nothing_until_it_is_asked_for():
+def test_the_public_api_is_complete_and_imports_torch_only_on_use():
     code = (
         "import sys, harness; cheap = 'torch' not in sys.modules; from harness import *; "
         "assert cheap and Data.__module__ == 'harness.specs.data' and 'Task' in dir(harness)"
@@ -270,5 +270,5 @@ def test_the_public_api_is_there_and_costs_nothing_until_it_is_asked_for():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_line_is_one_line_whatever_is_in_it():
+def test_one_line_escapes_every_unprintable_character():
     assert one_line("a\nb\x1b[31m\u2028 × é \udce9") == "a\\nb\\x1b[31m\\u2028 × é \\udce9"
