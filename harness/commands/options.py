@@ -37,7 +37,7 @@ def argument(name: str, explanation: str, **settings: Any) -> Argument:
 def folder(option: str) -> Callable[[str], Path]:
     """A converter to the path of a folder, which need not exist yet.
 
-    It raises UserError if the path is a file, or if no folder can be there.
+    It raises UserError if the path is a file, or if the folder cannot be created.
     """
 
     def convert(value: str) -> Path:

@@ -50,7 +50,7 @@ class Progress:
     def showing(self, todo: Plan) -> Iterator[None]:
         """Shows the bar while the steps of a plan are done."""
         self._left = [step.run.method for step in todo.steps if step.id.kind == MODEL]
-        console = Console(stderr=True, force_terminal=sys.stderr.isatty())  # whatever FORCE_COLOR
+        console = Console(stderr=True, force_terminal=sys.stderr.isatty())  # ignores FORCE_COLOR
         if not console.is_terminal or console.is_dumb_terminal or not todo.steps:
             yield
             return

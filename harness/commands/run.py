@@ -101,7 +101,7 @@ def _try_backbones(wanted: Wanted, workspace: Workspace, rest: Plan, means: Mean
 
 def _counts(verb: str, steps: Counter[str], rest: Remaining, plan: Plan) -> str:
     counts = ", ".join(f"{steps[kind]} {kind}" for kind in KINDS)
-    return f"{verb} {counts}; {rest.present} of {len(plan.steps)} results were there already"
+    return f"{verb} {counts}; {rest.present} of {len(plan.steps)} results were already in the store"
 
 
 def report_unread(rest: Remaining) -> int:
@@ -117,7 +117,7 @@ def report_unread(rest: Remaining) -> int:
 
 
 def conclude(outcome: Outcome) -> int:
-    """Prints what failed; returns the exit status, which is 0 only if every result is there."""
+    """Prints what failed; returns the exit status, which is 0 only if no result is missing."""
     for (name, _), failure in outcome.failures.items():
         print(f"unlearn: {name} failed:\n{failure.text.rstrip()}", file=sys.stderr)
     if any(failure.mistake for failure in outcome.failures.values()):

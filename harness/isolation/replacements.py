@@ -82,7 +82,7 @@ class Everyones:
         if id(module) in self._places:
             return
         place = self._places[id(module)] = _Place(module, module.__name__)
-        for key, value in place.held.items():
+        for key, value in place.attributes.items():
             if id(value) not in self._places and _is_class_of_everyones(value):
                 self._places[id(value)] = _Place(value, f"{place.name}.{key}")
 
@@ -107,8 +107,8 @@ class _Place:
     def __init__(self, owner: Any, name: str) -> None:
         self.owner = owner
         self.name = name
-        self.held = dict(vars(owner))
-        self._values = [*self.held.values()]
+        self.attributes = dict(vars(owner))
+        self._values = [*self.attributes.values()]
         self._functions = [v for v in self._values if isinstance(v, types.FunctionType)]
         self._inner = [*map(INSIDE, self._functions)]
         self._named = [(f, {**f.__kwdefaults__}) for f in self._functions if f.__kwdefaults__]
@@ -134,7 +134,7 @@ class _Place:
 
     def _replaced(self) -> Iterator[str]:
         """Attributes that are other objects now."""
-        for name, before in self.held.items():
+        for name, before in self.attributes.items():
             found = vars(self.owner).get(name)
             if found is not before and self._counts(name, before, found):
                 setattr(self.owner, name, before)
@@ -157,7 +157,7 @@ class _Place:
         """
         above = [vars(base) for base in getattr(self.owner, "__mro__", ())[1:]] or [vars(builtins)]
         for name, value in [*vars(self.owner).items()]:
-            if name in self.held or name.startswith("__annot"):
+            if name in self.attributes or name.startswith("__annot"):
                 continue
             before = next((space[name] for space in above if name in space), None)
             if _is_used(before) and _is_used(value) and self._counts(name, before, value):

@@ -33,9 +33,9 @@ def _restore_path(before: list[str]) -> None:
 
 def _leave_inference_mode(_: bool) -> None:  # noqa: FBT001 - a setter takes its value
     """Exits every inference mode that was entered and is still referenced somewhere."""
-    for held in gc.get_objects():
-        if type(held) is torch.inference_mode:
-            held.__exit__(None, None, None)
+    for found in gc.get_objects():
+        if type(found) is torch.inference_mode:
+            found.__exit__(None, None, None)
 
 
 SETTINGS: tuple[Setting, ...] = (

@@ -58,7 +58,7 @@ def _recorded(own: Mapping[str, Any], name: str = "digest") -> str:
 
 
 def _unless(same: bool, what: str) -> str:  # noqa: FBT001 - reads as a sentence at its calls
-    return "" if same else f"it was not made from the {what} that the store holds now"
+    return "" if same else f"it was not made from the {what} now in the store"
 
 
 def _disagreement(step: Step, needs: Mapping[StepId, Mapping[str, Any]]) -> dict[StepId, str]:

@@ -41,7 +41,7 @@ CORNERS = 4096
 
 
 def check_method(method: Method, *, backbone: str = "", device: str = "cpu") -> None:
-    """Runs a method on a problem of 32 small images and holds it to the contract.
+    """Runs a method on problems with 32 small images and checks the contract.
 
     Without a ``backbone`` it runs on all of ``TINY_BACKBONES``: on the first in every scenario
     that it is defined for, on the others in one. The rules:
@@ -67,8 +67,8 @@ def check_method(method: Method, *, backbone: str = "", device: str = "cpu") -> 
 def check_settings(method: Method) -> None:
     """Checks that every setting has a JSON form and converts from text, as ``--set`` needs.
 
-    This holds for the defaults and the corners of the search space. Raises AssertionError that
-    names the setting.
+    It checks the defaults and the corners of the search space. Raises AssertionError that names the
+    setting.
     """
     spaces = ([(name, v) for v in setting.values()] for name, setting in method.search.items())
     for corner in itertools.islice(itertools.product(*spaces), CORNERS):

@@ -52,7 +52,9 @@ def test_rerunning_the_original_reruns_everything_that_depends_on_it(unlearn, fi
     status, out, err = unlearn(*RUN, "--again", "original")
 
     # the retrained models do not depend on it, but their runs name its logits
-    counts = "2 models, 2 logits, 5 runs, 20 measurements; 6 of 35 results were there already"
+    counts = (
+        "2 models, 2 logits, 5 runs, 20 measurements; 6 of 35 results were already in the store"
+    )
     assert (status, err) == (0, "")
     assert f"would do {counts}" in dry[1]
     assert f"did {counts}" in out
@@ -102,7 +104,7 @@ def test_a_model_unlearned_from_a_different_original_is_rebuilt(unlearn, finishe
 
     after = digest(Store(Path("runs")).read("models", *keys("models", "finetune")).tensors)
     assert "did 1 models, 2 logits, 5 runs, 20 measurements" in out
-    assert "it was not made from the original that the store holds now" in err
+    assert "it was not made from the original now in the store" in err
     assert after != before
     assert "35 of 35" in unlearn(*RUN)[1]
 
@@ -114,7 +116,7 @@ def test_a_run_whose_logits_have_changed_is_recorded_and_measured_again(unlearn,
     _, out, err = unlearn(*RUN)
 
     assert "did 0 models, 0 logits, 1 runs, 4 measurements" in out
-    assert "it was not made from the logits that the store holds now" in err
+    assert "it was not made from the logits now in the store" in err
     line = next(each for each in lines() if each["method"] == "finetune")
     (key,) = keys("logits", "finetune")
     assert line["digest"] == digest(Store(Path("runs")).read("logits", key).tensors)
