@@ -84,7 +84,7 @@ def test_the_table_of_rooms_has_every_floor_of_the_architecture_test_from_the_to
         assert {room for floor, names in shown if floor == number for room in names} == rooms
 
 
-def test_the_table_of_rooms_is_the_folder_and_points_to_files_of_each_room():
+def test_the_table_of_rooms_matches_the_folder_and_points_to_existing_files():
     rows = re.findall(r"^\| \d \| (`[^|]*) \|[^|]*\| ([^|]*)\|$", section("Rooms"), re.MULTILINE)
     rooms = [re.findall(r"`([\w.]+)/?`", first) for first, _ in rows]
     there = {p.name for p in HARNESS.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
@@ -103,7 +103,7 @@ def test_the_table_of_rooms_is_the_folder_and_points_to_files_of_each_room():
 @pytest.mark.parametrize(
     ("heading", "fewest"), [("A run, file by file", 12), ("Where do I find it?", 15)]
 )
-def test_the_files_that_the_map_points_to_are_there(heading, fewest):
+def test_the_files_that_the_map_points_to_exist(heading, fewest):
     files = re.findall(r"`([\w/]+\.py)`", section(heading))
 
     missing = [f for f in files if not (HARNESS / f).exists() and not (ROOT / f).exists()]
@@ -112,7 +112,7 @@ def test_the_files_that_the_map_points_to_are_there(heading, fewest):
     assert missing == []
 
 
-def test_the_row_that_is_explained_is_one_of_the_page():
+def test_the_row_that_is_explained_is_on_the_page():
     head, _, row = NUMBERS.partition("<!-- row -->\n")[2].partition("\n<!-- /row")[0].splitlines()
     page = (ROOT / "leaderboards" / "digits-random10.md").read_text(encoding="utf-8").splitlines()
     cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in page if line[:1] == "|"]
