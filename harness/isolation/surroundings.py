@@ -31,7 +31,7 @@ def _restore_path(before: list[str]) -> None:
     sys.path[:] = [*before, *(place for place in sys.path if place not in before)]
 
 
-def _leave_inference_mode(_: bool) -> None:  # noqa: FBT001 - a setter takes its value
+def _exit_inference_mode(_: bool) -> None:  # noqa: FBT001 - a setter takes its value
     """Exits every inference mode that was entered and is still referenced somewhere."""
     for found in gc.get_objects():
         if type(found) is torch.inference_mode:
@@ -39,11 +39,11 @@ def _leave_inference_mode(_: bool) -> None:  # noqa: FBT001 - a setter takes its
 
 
 SETTINGS: tuple[Setting, ...] = (
-    *(_attribute(sys, name) for name in ("excepthook", "displayhook", "breakpointhook")),
-    *(
-        _attribute(owner, name)
-        for owner, name in ((sys, "unraisablehook"), (threading, "excepthook"))
-    ),
+    _attribute(sys, "excepthook"),
+    _attribute(sys, "displayhook"),
+    _attribute(sys, "breakpointhook"),
+    _attribute(sys, "unraisablehook"),
+    _attribute(threading, "excepthook"),
     (sys.gettrace, sys.settrace),
     (sys.getprofile, sys.setprofile),
     (sys.getrecursionlimit, sys.setrecursionlimit),
@@ -53,7 +53,7 @@ SETTINGS: tuple[Setting, ...] = (
     (random.getstate, random.setstate),
     (np.geterr, lambda kinds: np.seterr(**kinds)),
     (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-    (torch.is_inference_mode_enabled, _leave_inference_mode),
+    (torch.is_inference_mode_enabled, _exit_inference_mode),
 )
 """Set again only if they have changed."""
 
@@ -68,30 +68,33 @@ def undisturbed() -> Iterator[None]:
     but not exited.
     """
     before = [read() for read, _ in SETTINGS]
-    states = torch.get_rng_state(), np.random.get_state(legacy=True)  # noqa: NPY002 - plugins use it
-    modes = torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()
+    torch_state = torch.get_rng_state()
+    numpy_state = np.random.get_state(legacy=True)  # noqa: NPY002 - plugins use it
+    function_modes = torch._C._len_torch_function_stack()
+    dispatch_modes = torch._C._len_torch_dispatch_stack()
     with warnings.catch_warnings():
         try:
             with contained():
                 try:
                     yield
                 finally:
-                    _leave_modes(*modes)
+                    _exit_modes(function_modes, dispatch_modes)
         finally:
             for (read, put), value in zip(SETTINGS, before, strict=True):
                 if read() != value:
                     put(value)
             torch.set_flush_denormal(False)  # torch has no way to read it
-            torch.set_rng_state(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
+            torch.set_rng_state(torch_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
 
 
-def _leave_modes(functions: int, dispatchers: int) -> None:
-    left = []
-    while torch._C._len_torch_function_stack() > functions:
-        left.append(torch._C._pop_torch_function_stack())
-    for mode in left:
+def _exit_modes(function_modes: int, dispatch_modes: int) -> None:
+    """Pops torch's modes until only this many are left on each stack."""
+    popped = []
+    while torch._C._len_torch_function_stack() > function_modes:
+        popped.append(torch._C._pop_torch_function_stack())
+    for mode in popped:
         if isinstance(mode, DeviceContext):  # the default device, which ``contained`` restores
             torch._C._push_on_torch_function_stack(mode)
-    while torch._C._len_torch_dispatch_stack() > dispatchers:
+    while torch._C._len_torch_dispatch_stack() > dispatch_modes:
         torch._C._pop_torch_dispatch_stack()
