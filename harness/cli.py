@@ -37,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _outcome(words: Sequence[str]) -> int:
     """Runs the verb and returns its exit status; reports a user's mistake or a signal."""
     from harness.errors import UserError  # noqa: PLC0415
-    from harness.terminal import at_once, one_line, stoppable  # noqa: PLC0415
+    from harness.terminal import exit_at_once, one_line, stoppable  # noqa: PLC0415
 
     try:
-        with at_once(STOPPED):  # a library may swallow an exception while it is imported
+        with exit_at_once(STOPPED):  # a library may swallow an exception while it is imported
             call = _call(words)
         with stoppable():
             return call()

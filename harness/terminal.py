@@ -105,12 +105,12 @@ def stoppable() -> AbstractContextManager[None]:
     return _handled(stop, signal.SIGTERM, signal.SIGHUP)
 
 
-def at_once(words: str) -> AbstractContextManager[None]:
-    """Lets Ctrl-C, SIGTERM and SIGHUP print these words and end the process, without clean-up."""
+def exit_at_once(message: str) -> AbstractContextManager[None]:
+    """Makes Ctrl-C, SIGTERM and SIGHUP print a message and end the process without clean-up."""
 
     def end(number: int, _: FrameType | None) -> NoReturn:
         with suppress(OSError):
-            os.write(2, f"{words}\n".encode())
+            os.write(2, f"{message}\n".encode())
         os._exit(128 + number)
 
     return _handled(end, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

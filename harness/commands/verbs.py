@@ -79,7 +79,7 @@ RUN = Verb(
             argument("--suite", "the suite to run (default: digits)", metavar="NAME", default=""),
             argument(
                 "--scenario",
-                "the scenarios to run in place of a suite; write the methods before it",
+                "the scenarios to run instead of a suite; any methods must come before it",
                 metavar="NAME",
                 dest="scenarios",
                 action="extend",

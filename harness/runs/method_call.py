@@ -177,7 +177,7 @@ def difference(own: Tensor, rebuilt: Tensor) -> str:
         return ""
     size = f"{largest:.2g}" if torch.equal(own.isfinite(), rebuilt.isfinite()) else "not finite"
     return (
-        f"its model gives other logits than its weights in a fresh network: "
+        f"its model's logits differ from those of a fresh network with its weights: "
         f"largest difference {size}"
     )
 

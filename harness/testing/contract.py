@@ -225,8 +225,8 @@ def _unlearned(
     change = product.changed or difference(product.probe, world.probed(weights, rows.forget))
     assert not change, f"{where}: {change}"
     assert canonical(method.config) == defaults, f"{where}: it changed its default config"
-    assert not watch.stranger, (
-        f"{where}: it used a tensor that is not of its task: {watch.stranger}; expected its model, "
+    assert not watch.foreign, (
+        f"{where}: it used a tensor from outside its task: {watch.foreign}; expected its model, "
         f"its data, what it stored, task.untrained(), and what torch makes during the call"
     )
     seen = watch.flops / base.unit
@@ -242,9 +242,9 @@ def _known(task: Task, watch: Provenance) -> Any:
     """The task's ``untrained``, whose networks the watch knows."""
 
     def untrained() -> nn.Module:
-        before = watch.stranger  # building a network may load tensors
+        before = watch.foreign  # building a network may load tensors
         model = task.untrained()
-        watch.stranger = before
+        watch.foreign = before
         watch.grant(tensors_of(model))
         return model
 

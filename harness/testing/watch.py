@@ -23,7 +23,7 @@ BACKWARD = torch.ops.aten.convolution_backward
 
 
 class Provenance(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records in ``stranger`` the first unknown tensor that an operation reads.
+    """Records in ``foreign`` the first unknown tensor that an operation reads.
 
     Known are the tensors passed to ``grant`` and those that operations return. A tensor whose
     storage has fewer than ``allowed`` elements may be a constant, and passes. The watch sees
@@ -35,7 +35,7 @@ class Provenance(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.allowed = allowed
         self.flops: int = 0
         """The work of all kernels except gradients of convolutions, counted independently."""
-        self.stranger = ""
+        self.foreign = ""
         """Shape, type and place of the first unknown tensor; empty if there was none."""
         self._known: dict[int, StorageWeakRef] = {}
 
@@ -62,8 +62,8 @@ class Provenance(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **named)
         read = args[1:] if packet is COPY else (args, *named.values())
         for tensor in _tensors(read):
-            if not self.stranger and not self._is_known(tensor):
-                self.stranger = f"{tuple(tensor.shape)} {tensor.dtype}{_place()}"
+            if not self.foreign and not self._is_known(tensor):
+                self.foreign = f"{tuple(tensor.shape)} {tensor.dtype}{_place()}"
         out = func(*args, **named)
         if packet in flop_registry and not _miscounted(packet, args):
             self.flops += flop_registry[packet](*args, **named, out_val=out)

@@ -250,14 +250,17 @@ def test_a_command_stopped_by_a_signal_leaves_no_process_behind(work, number, st
 
 
 CHANGES = {
-    "eps": ("task.model.net[1].eps = 1.0", "its model gives other logits than its weights in a"),
+    "eps": (
+        "task.model.net[1].eps = 1.0",
+        "its model's logits differ from those of a fresh network",
+    ),
     "momentum": ("task.model.net[1].momentum = 0.5", ""),
-    "mode": ("task.model.train().net[1].train = lambda *_: None", "its model gives other logits"),
+    "mode": ("task.model.train().net[1].train = lambda *_: None", "its model's logits differ"),
     "double": ("return task.model.double()", "is torch.float64; expected the original's"),
     "parallel": ("return nn.DataParallel(task.model)", "it returned a DataParallel; expected the"),
     "class": (
         "nn.ReLU.forward = lambda self, x: x.sigmoid()",
-        "its model gives other logits than its weights in a",
+        "its model's logits differ from those of a fresh network",
     ),
     "patched": ("return setattr(task.model, 'state_dict', dict) or task.model", "its state dict"),
     "mute": ("task.model.net[0].weight = nn.Parameter(torch.ones(1))", "its state dict differs"),

@@ -57,14 +57,14 @@ def returns_a_bigger_network(task, config):
     return torch.nn.Sequential(task.model)
 
 
-class Stranger(torch.nn.Module):
+class Wrapper(torch.nn.Module):
     def __init__(self, model):
         super().__init__()
         self.net, self.mean, self.std = model.net, model.mean, model.std
 
 
 def returns_a_class_of_its_own(task, config):
-    return Stranger(task.model)
+    return Wrapper(task.model)
 
 
 def leaves_a_hook(task, config):
@@ -165,20 +165,23 @@ def test_a_sound_method_passes():
         (returns_nan, "not finite"),
         (returns_nothing, "returned None; expected the unlearned model"),
         (returns_a_bigger_network, "returned a Sequential; expected the original's"),
-        (returns_a_class_of_its_own, "returned a Stranger; expected the original's"),
+        (returns_a_class_of_its_own, "returned a Wrapper; expected the original's"),
         (leaves_a_hook, "left a hook on net"),
         (replaces_forward, "replaced forward of the model"),
         (changes_its_config, "changed its config"),
         (changes_the_scenario, "changed the scenario"),
         (replaces_a_part, "changed the architecture"),
         (works_in_secret, "work was not counted: 0 of about"),
-        (computes_with_a_global, r"not of its task: \(40, 1, 16, 16\) .*at test_contract.py:"),
-        (computes_with_parts_of_a_global, r"not of its task: \(4, 4\)"),
-        (finds_the_test_images_in_memory, "not of its task|not granted"),
+        (
+            computes_with_a_global,
+            r"from outside its task: \(40, 1, 16, 16\) .*at test_contract.py:",
+        ),
+        (computes_with_parts_of_a_global, r"from outside its task: \(4, 4\)"),
+        (finds_the_test_images_in_memory, "from outside its task|not granted"),
         (finds_the_test_labels_in_memory, "sees what it was not granted: with another test set"),
         (finds_the_hidden_labels_in_memory, "not granted: .* and other hidden train rows"),
-        (loads_a_data_set, r"not of its task: \(20, 8, 8\)"),
-        (copies_a_data_set, r"not of its task: \(20, 8, 8\)"),
+        (loads_a_data_set, r"from outside its task: \(20, 8, 8\)"),
+        (copies_a_data_set, r"from outside its task: \(20, 8, 8\)"),
     ],
 )
 def test_a_method_that_breaks_the_contract_is_caught(unlearn, message):
@@ -281,9 +284,9 @@ def test_reused_memory_of_a_granted_tensor_is_not_known():
     granted = torch.from_numpy(values)
     watch.grant([granted])
     del granted
-    stranger = torch.from_numpy(values)
+    foreign = torch.from_numpy(values)
 
     with watch:
-        stranger + 1
+        foreign + 1
 
-    assert watch.stranger.startswith("(64,)")
+    assert watch.foreign.startswith("(64,)")
