@@ -1,4 +1,4 @@
-"""The built-in scenarios and suites: named constants."""
+"""The built-in scenarios and suites."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ DIGITS = Scenario(
     replicates=10,
     tuning=0.5,
 )
-"""One label in five is wrong, so a model must memorise, and there is something to forget. In 24
-epochs it memorises 99.7 % of the train set; in 20, 98.1 %."""
+"""One label in five is wrong, so that a model must memorise and there is something to forget. It
+memorises 98.1 % of the train set in 20 epochs, and 99.7 % in 24."""
 
 SMALL_IMAGES = Recipe(epochs=30, lr=0.1, batch=128, augmentation=Augmentation(crop=True, flip=True))
 
@@ -43,7 +43,7 @@ CIFAR10_5K = Scenario(
     replicates=10,
     tuning=0.5,
 )
-"""Real photographs for a CPU: training takes half a minute and memorises every train image."""
+"""Real photographs, small enough for a CPU: training takes half a minute and memorises them all."""
 
 FASHION_2K = Scenario(
     name="fashion-2k-random10",
@@ -54,7 +54,8 @@ FASHION_2K = Scenario(
     replicates=10,
     tuning=0.5,
 )
-"""Real 28-pixel images for a CPU: every train image is memorised, one in five is hard to guess."""
+"""Real 28 px images, small enough for a CPU: every train image is memorised, although one in five
+is hard to predict without having seen it."""
 
 SCENARIOS = (
     DIGITS,
@@ -83,5 +84,5 @@ SUITES = (
 
 @hookimpl
 def unlearning_scenarios() -> list[Scenario | Suite]:
-    """Scenarios on a CPU, and those of the literature."""
+    """Scenarios that run on a CPU, and scenarios from the literature."""
     return [*SCENARIOS, *SUITES]

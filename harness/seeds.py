@@ -1,4 +1,4 @@
-"""One seed for each run, and from it one stream of random numbers for each purpose."""
+"""Derives, from the one seed of a run, an independent stream of random numbers for each purpose."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 
 
 def derive(seed: int, purpose: str) -> int:
-    """A seed in [0, 2^63) for one purpose; no two purposes of a run share their numbers."""
+    """A seed in [0, 2^63) for one purpose; different purposes get unrelated seeds."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
-    """A generator on the CPU for any device, so that CPU and GPU draw the same numbers."""
+    """A CPU generator, whatever the device, so that runs on CPU and GPU draw the same numbers."""
     return torch.Generator().manual_seed(derive(seed, purpose))
 
 
@@ -26,11 +26,12 @@ def stream(seed: int, purpose: str) -> torch.Generator:
 def seeded(seed: int, purpose: str) -> Iterator[None]:
     """Seeds the global generators of torch, NumPy and Python for a block, then restores them.
 
-    Weight initialisation and dropout draw from the global generators, and so may a plugin's loop.
+    Weight initialisation and dropout use the global generators, and a plugin's loop may too.
     """
     value = derive(seed, purpose)
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    gpus = range(torch.cuda.device_count())  # given, since torch warns if it has to find several
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    gpus = range(torch.cuda.device_count())  # passed explicitly, to avoid torch's warning
     with torch.random.fork_rng(gpus, device_type="cuda"):
         torch.manual_seed(value)
         random.seed(value)

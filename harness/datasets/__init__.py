@@ -1,1 +1,1 @@
-"""Images in, splits out."""
+"""Data sets: loading, checking and splitting."""

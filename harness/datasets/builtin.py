@@ -34,20 +34,21 @@ def load_dataset(
     root: Path,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Data, Data]:
-    """The train and the test set of that name, on the CPU; ``folder:PATH`` is any image folder.
+    """The train and the test set with this name, on the CPU; ``folder:PATH`` is any image folder.
 
-    Rows are numbered afresh, for a loader may have selected some of a larger set. ``tell`` hears,
-    a line at a time, what was found and what of a folder was left out or changed. Raises UserError
-    for an unknown name, missing files, and for what ``vetted`` refuses.
+    Rows are renumbered from 0, because a loader may have selected them from a larger set. ``tell``
+    receives one line at a time: what was found, and what in a folder was left out or changed.
+    Raises UserError for an unknown name, for missing files, and for data that ``vetted`` rejects.
     """
     notes: list[str] = []
     if name.startswith(FOLDER):
-        from harness.datasets.folders import load_folder  # noqa: PLC0415 - Pillow comes with it
+        from harness.datasets.folders import load_folder  # noqa: PLC0415 - imports Pillow
 
         loaded: Any = load_folder(name.removeprefix(FOLDER), notes.append)
         channels = loaded[0].shape[0]
     elif name in datasets:
-        loaded, channels = _loaded(datasets[name], root), datasets[name].channels
+        loaded = _loaded(datasets[name], root)
+        channels = datasets[name].channels
     else:
         raise UserError(f"{unknown('dataset', name, datasets)} Any image folder is folder:PATH")
     train, test = vetted(name, loaded, channels)
@@ -58,7 +59,7 @@ def load_dataset(
 
 
 def _loaded(dataset: Dataset, root: Path) -> Any:
-    """What the loader gives; its own faults are its author's to see, with their traceback."""
+    """What the loader returns; a bug in it keeps its traceback, for its author."""
     try:
         return dataset.load(root)
     except (DataError, OSError) as error:
@@ -67,9 +68,10 @@ def _loaded(dataset: Dataset, root: Path) -> Any:
 
 
 def channel_statistics(data: Data) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, in units of [0, 1]; a constant one has 1."""
-    both = [_mean_and_deviation(channel.flatten()) for channel in data.images.unbind(1)]
-    return [mean for mean, _ in both], [deviation or 1.0 for _, deviation in both]
+    """Mean and standard deviation per channel in [0, 1]; a constant channel gets deviation 1."""
+    moments = [_mean_and_deviation(channel.flatten()) for channel in data.images.unbind(1)]
+    means = [mean for mean, _ in moments]
+    return means, [deviation or 1.0 for _, deviation in moments]
 
 
 def _mean_and_deviation(pixels: Tensor) -> tuple[float, float]:
@@ -77,15 +79,17 @@ def _mean_and_deviation(pixels: Tensor) -> tuple[float, float]:
         values = pixels.double()
         return float(values.mean()), float(values.std(correction=0))
     levels = torch.arange(256, dtype=torch.float64) / 255
-    shares = torch.bincount(pixels, minlength=256).double() / len(pixels)  # in little memory
+    shares = torch.bincount(pixels, minlength=256).double() / len(
+        pixels
+    )  # a histogram, to save memory
     mean = levels @ shares
     return float(mean), float((levels - mean).square() @ shares) ** 0.5
 
 
 def fingerprint(train: Data, test: Data) -> str:
-    """20 hexadecimal digits over all images, labels, shapes and what may be augmented.
+    """20 hexadecimal digits over all images, labels, shapes and augmentation flags.
 
-    Names of classes have no part in it; their number has, where it is more than the labels tell.
+    Class names are not part of it. The number of classes is, if the labels do not imply it.
     """
     digest = hashlib.sha256()
     for part in (train, test):
@@ -100,7 +104,7 @@ def fingerprint(train: Data, test: Data) -> str:
 def digits(_root: Path, *, noise: float) -> tuple[Data, Data]:
     """1,000 train and 797 test images, ``(n, 1, 16, 16)``, in one fixed random order.
 
-    ``noise`` is the share of all labels, before the split, that are replaced by another label.
+    ``noise`` is the share of labels that are replaced by another label, before the split.
     """
     from sklearn.datasets import load_digits
 
@@ -126,9 +130,9 @@ def _noisy(labels: Tensor, share: float) -> Tensor:
 
 
 def from_torchvision(root: Path, *, name: str) -> tuple[Data, Data]:
-    """Reads torchvision's own files below ``root``; downloaded where they are missing.
+    """Reads torchvision's files below ``root``, and downloads them if they are missing.
 
-    Raises UserError where they can be had neither way.
+    Raises UserError if neither succeeds.
     """
     import torchvision
 
@@ -142,7 +146,7 @@ def from_torchvision(root: Path, *, name: str) -> tuple[Data, Data]:
 
 
 def few_of(root: Path, *, name: str, train: int, test: int) -> tuple[Data, Data]:
-    """One fixed draw of that many train and test images of one of torchvision's sets."""
+    """A fixed random draw of this many train and test images from a torchvision data set."""
     whole = from_torchvision(root, name=name)
     drawn = []
     for part, size in zip(whole, (train, test), strict=True):
@@ -158,17 +162,17 @@ def _open(make: Callable[..., Any], name: str, root: Path) -> Any:
         try:
             with contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
                 return make(download=download)
-        except Exception as error:  # files can be missing or damaged, and networks fail, in any way
+        except Exception as error:  # files and networks can fail in any way
             reason = textwrap.shorten(str(error), 200) or type(error).__name__
     raise UserError(
         f"torchvision can neither read dataset {name!r} from --data {root} nor download it there "
-        f"({reason}); put its files there as torchvision lays them out, or give the folder that "
-        f"has them by --data"
+        f"({reason}); put its files there in torchvision's layout, or name the folder that "
+        f"contains them with --data"
     )
 
 
 def _tensors(source: Any) -> Data:
-    """``(n, c, h, w)`` from torchvision's arrays: ``(n, h, w)``, ``(n, h, w, 3)``, SVHN's own."""
+    """Converts ``(n, h, w)``, ``(n, h, w, 3)`` and SVHN's ``(n, c, h, w)`` to ``(n, c, h, w)``."""
     images = torch.as_tensor(source.data)
     if images.ndim == 3:
         images = images[:, None]
@@ -181,7 +185,7 @@ def _tensors(source: Any) -> Data:
 
 @hookimpl
 def unlearning_datasets() -> list[Dataset]:
-    """The digits, clean and noisy, torchvision's sets of 28 and 32 px, and few of CIFAR-10."""
+    """The digits, clean and noisy, and torchvision's sets of 28 and 32 px, whole or in part."""
     source = "https://scikit-learn.org/stable/modules/generated/sklearn.datasets.load_digits.html"
     address = "https://pytorch.org/vision/stable/generated/torchvision.datasets."
     return [

@@ -1,4 +1,4 @@
-"""Image files as uint8 tensors of one size: looked at first, then read upright."""
+"""Reads image files as uint8 tensors of one size, after inspecting their headers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.errors import UserError
 GREY = frozenset({"1", "L", "LA", "La"})
 COLOURED = frozenset({"P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
 ORIENTATION = 0x0112
-"""The EXIF tag that says how the camera was held: 1 is upright, 5 to 8 lie on their side."""
+"""The EXIF tag of the camera's orientation: 1 is upright, 5 to 8 swap width and height."""
 
 BROKEN = (
     OSError,
@@ -30,71 +30,75 @@ BROKEN = (
     TypeError,
     Image.DecompressionBombError,
 )
-"""What Pillow raises of files that are no sound images."""
+"""The errors that Pillow raises for files that are not intact images."""
 
 
 @dataclass
-class Look:
-    """What the heads of all files say."""
+class Inspection:
+    """What the headers of all files say."""
 
     mode: str = "L"
-    """``L`` where all images are grey, else ``RGB``."""
+    """``L`` if all images are grey, else ``RGB``."""
     sizes: dict[tuple[int, int], str] = field(default_factory=dict)
-    """Size (width, height), upright → the first file that has it."""
-    peculiar: Counter[str] = field(default_factory=Counter)
-    """What a reader of the files must be told → how many files are so."""
+    """Upright size (width, height) → the first file with this size."""
+    changes: Counter[str] = field(default_factory=Counter)
+    """A change that reading makes, worth reporting → how many files it affects."""
 
 
-SEVERAL = "hold several frames, of which the first is read"
-TURNED = "are turned upright, as their EXIF says"
-DEEP = "have 16 bits a channel, of which the upper 8 are read"
+SEVERAL = "have several frames, of which only the first is read"
+TURNED = "are turned upright according to their EXIF data"
+DEEP = "have 16 bits per channel, of which only the upper 8 are read"
 
 
-def looked_at(files: Sequence[str]) -> Look:
-    """The common mode, all sizes, what is peculiar; raises UserError for pixels it cannot use."""
-    look = Look()
+def inspected(files: Sequence[str]) -> Inspection:
+    """The files' common mode, sizes and changes; raises UserError for unsupported pixels."""
+    found = Inspection()
     for name in files:
         with _opened(name) as image:
             if image.mode not in GREY | COLOURED:
                 raise UserError(
-                    f"the image {name} has pixels of mode {image.mode}; expected 8 bits a channel, "
-                    f"grey, RGB, CMYK or of a palette"
+                    f"the image {name} has pixels of mode {image.mode}; expected 8 bits per "
+                    f"channel, in grey, RGB, CMYK or with a palette"
                 )
             orientation = _orientation(image)
-            # of a TIFF's size Pillow has taken that into account
+            # Pillow already applies the orientation to the size of a TIFF
             swapped = orientation >= 5 and image.format != "TIFF"
-            look.sizes.setdefault(image.size[::-1] if swapped else image.size, name)
-            look.mode = "L" if look.mode == "L" and image.mode in GREY else "RGB"
-            look.peculiar[SEVERAL] += bool(getattr(image, "is_animated", False))
-            look.peculiar[TURNED] += orientation > 1
-            look.peculiar[DEEP] += ";16" in str(getattr(image, "tile", ""))
-    return look
+            found.sizes.setdefault(image.size[::-1] if swapped else image.size, name)
+            found.mode = "L" if found.mode == "L" and image.mode in GREY else "RGB"
+            found.changes[SEVERAL] += bool(getattr(image, "is_animated", False))
+            found.changes[TURNED] += orientation > 1
+            found.changes[DEEP] += ";16" in str(getattr(image, "tile", ""))
+    return found
 
 
 def _orientation(image: Image.Image) -> int:
     if image.format == "PNG" and "exif" not in image.info:
-        return 1  # to look behind the pixels would be to read them
+        return 1  # Pillow would have to read all pixels to find it
     found = image.getexif().get(ORIENTATION, 1)
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def read(files: Sequence[str], mode: str, side: int | None) -> Tensor:
-    """``(n, c, h, w)``: upright, without transparency; scaled on the shorter side and cut."""
+    """``(n, c, h, w)``: upright, without transparency, resized to ``side`` and centre-cropped."""
     first = _pixels(files[0], mode, side)
     images = torch.empty(len(files), *first.shape, dtype=torch.uint8)
     for row, name in enumerate(files):
         pixels = _pixels(name, mode, side)
         if pixels.shape != first.shape:
-            raise UserError(differing(files[0], _size(first), name, _size(pixels)))
+            raise UserError(size_mismatch(files[0], _size(first), name, _size(pixels)))
         images[row] = pixels
     return images
 
 
-def differing(first: str, one: tuple[int, int], second: str, other: tuple[int, int]) -> str:
-    """The words for two images whose sizes (width, height) are not the same."""
+def size_mismatch(
+    first: str, first_size: tuple[int, int], second: str, second_size: tuple[int, int]
+) -> str:
+    """The error message for two images whose sizes (width, height) differ."""
+    width, height = first_size
+    other_width, other_height = second_size
     return (
-        f"images differ in size: {first} is {one[0]}×{one[1]}, {second} {other[0]}×{other[1]}; "
-        f"give one, as folder:PATH@32"
+        f"images differ in size: {first} is {width}×{height}, {second} is "
+        f"{other_width}×{other_height}; give one size, as in folder:PATH@32"
     )
 
 
@@ -106,7 +110,7 @@ def _pixels(name: str, mode: str, side: int | None) -> Tensor:
     from torchvision.transforms import functional as TF
 
     with _opened(name) as image:
-        image.info.pop("transparency", None)  # of a palette's, Pillow warns
+        image.info.pop("transparency", None)  # Pillow warns about a palette's transparency
         picture = ImageOps.exif_transpose(image).convert(mode)
     if side is not None:
         picture = TF.center_crop(TF.resize(picture, side), [side, side])
@@ -115,7 +119,7 @@ def _pixels(name: str, mode: str, side: int | None) -> Tensor:
 
 
 def is_image(name: str) -> bool:
-    """Whether the file claims to be an image by its name, or is one whatever its name."""
+    """Whether the file is an image, by its extension or by its content."""
     if name.lower().endswith(_extensions()):
         return True
     try:
@@ -124,12 +128,12 @@ def is_image(name: str) -> bool:
     except UnidentifiedImageError:
         return False
     except BROKEN:
-        return True  # it is one, or a link to nowhere: to read it will say what is wrong
+        return True  # a corrupt image or a dangling link: reading it will report what is wrong
 
 
 @cache
 def _extensions() -> tuple[str, ...]:
-    """Of all formats that Pillow reads, as in ``.png``."""
+    """The extensions of all formats that Pillow can read, such as ``.png``."""
     known = Image.registered_extensions()
     return tuple(extension for extension, form in known.items() if form in Image.OPEN)
 

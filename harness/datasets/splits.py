@@ -1,4 +1,4 @@
-"""Which rows a replicate forgets, retains, shows to a method, holds out and attacks."""
+"""Which rows a replicate forgets, retains, grants to the method, holds out and attacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.datasets.vetting import told_class, told_classes
+from harness.datasets.vetting import class_text, classes_text
 from harness.errors import UserError
 from harness.plugins.modules import public_name
 from harness.plugins.rules import with_source
@@ -29,9 +29,9 @@ class Split:
     """The part of the retain set that a method sees."""
     held_out: Tensor
     test: Tensor
-    """Rows of the test set that are reported: all but those for tuning."""
+    """The test rows that pages report: all except those for tuning."""
     nonmembers: Tensor
-    """Positions in ``test``."""
+    """Positions in ``test``: the rows that membership attacks compare with the forget set."""
 
 
 def split(
@@ -43,10 +43,11 @@ def split(
 ) -> Split:
     """The rows of one replicate, from the labels ``(n,)`` of the train and the test set.
 
-    ``classes`` names the labels in errors. Raises UserError where the scenario asks for rows or
-    labels that the data set lacks, for given rows that are held out, and for a share of no row.
+    ``classes`` names the labels in errors. Raises UserError if the scenario asks for rows or labels
+    that the data set lacks, if given rows are held out, or if a share comes to no rows.
     """
-    train, test = train.cpu(), test.cpu()
+    train = train.cpu()
+    test = test.cpu()
     rows = torch.arange(len(train))
     held_out = _some(scenario, "held_out", rows, stream(replicate.seed, "held-out"))
     member = torch.ones(len(train), dtype=torch.bool)
@@ -56,28 +57,28 @@ def split(
     retain = rows[member]
     if len(forget) == 0 or len(retain) == 0:
         raise UserError(
-            f"{_told(scenario)}: to forget {scenario.forget.describe()} leaves {len(forget)} rows "
-            f"to forget and {len(retain)} to retain; both must be at least 1"
+            f"{_rule_text(scenario)}: forgetting {scenario.forget.describe()} leaves "
+            f"{len(forget)} rows to forget and {len(retain)} to retain; both must be at least 1"
         )
     access = stream(replicate.forget_seed, "access")
     visible = _some(scenario, "retain_access", retain, access)
     reported = torch.ones(len(test), dtype=torch.bool)
     reported[tuning_rows(scenario.tuning, test)] = False
-    (rows,) = reported.nonzero(as_tuple=True)
-    if len(rows) == 0:
+    (reported_rows,) = reported.nonzero(as_tuple=True)
+    if len(reported_rows) == 0:
         raise UserError(
             f"scenario {scenario.name!r}: tuning {scenario.tuning:g} leaves none of {len(test)} "
             f"test images to report; expected a smaller share"
         )
     drawn = stream(replicate.forget_seed, "non-members")
-    nonmembers = class_matched(train[forget], test[rows], drawn)
-    return Split(forget, retain, visible, held_out, rows, nonmembers)
+    nonmembers = class_matched(train[forget], test[reported_rows], drawn)
+    return Split(forget, retain, visible, held_out, reported_rows, nonmembers)
 
 
 def tuning_rows(share: float, test: Tensor) -> Tensor:
-    """The rows of ``test`` labels that only tuning sees: a share of each class, one fixed draw.
+    """The test rows that only tuning sees: a fixed random draw of this share from each class.
 
-    Raises UserError where a share is asked for and each class's is less than half a row.
+    Raises UserError if the share is above 0 but comes to less than half a row in every class.
     """
     generator = stream(0, "tuning")
     classes = int(test.max()) + 1 if len(test) else 0
@@ -86,13 +87,13 @@ def tuning_rows(share: float, test: Tensor) -> Tensor:
     rows = torch.cat([test.new_empty(0), *parts]).sort().values
     if share > 0 and len(test) and len(rows) == 0:
         raise UserError(
-            f"tuning {share:g} of each class's test images is none; expected 0, or a larger share"
+            f"tuning {share:g} of each class's test images comes to none; expected 0 or more"
         )
     return rows
 
 
 def training_rows(scenario: Scenario, replicate: Replicate, n: int) -> Tensor:
-    """What the original model is trained on: all rows but those held out."""
+    """The rows that the original model is trained on: all except those held out."""
     held_out = draw_share(torch.arange(n), scenario.held_out, stream(replicate.seed, "held-out"))
     kept = torch.ones(n, dtype=torch.bool)
     kept[held_out] = False
@@ -100,14 +101,14 @@ def training_rows(scenario: Scenario, replicate: Replicate, n: int) -> Tensor:
 
 
 def class_matched(forget: Tensor, test: Tensor, generator: torch.Generator) -> Tensor:
-    """The largest draw of rows of ``test`` labels with the class proportions of ``forget`` labels.
+    """The largest random draw of test rows with the class proportions of the forget set.
 
-    Empty where a class of the forget set has no test image at all.
+    Both sets are given by their labels. Empty if a class of the forget set has no test image.
     """
     classes = int(max(forget.max(), test.max() if len(test) else forget.max())) + 1
     wanted = torch.bincount(forget, minlength=classes)
-    there = torch.bincount(test, minlength=classes)
-    scale = float((there[wanted > 0] / wanted[wanted > 0]).min())
+    present = torch.bincount(test, minlength=classes)
+    scale = float((present[wanted > 0] / wanted[wanted > 0]).min())
     parts = []
     for label in wanted.nonzero().flatten().tolist():
         rows = (test == label).nonzero().flatten()
@@ -117,13 +118,13 @@ def class_matched(forget: Tensor, test: Tensor, generator: torch.Generator) -> T
 
 
 def _some(scenario: Scenario, field: str, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """A draw of the share that the scenario states; what shall be some rows must not be none."""
+    """A random draw of the scenario's share; raises UserError if a share above 0 gives no rows."""
     share: float = getattr(scenario, field)
     drawn = draw_share(rows, share, generator)
     if share > 0 and len(drawn) == 0:
         raise UserError(
-            f"scenario {scenario.name!r}: {field} {share:g} of {len(rows)} rows is none; expected "
-            f"0, or at least {1 / max(1, len(rows)):.2g}"
+            f"scenario {scenario.name!r}: {field} {share:g} of {len(rows)} rows comes to none; "
+            f"expected 0 or at least {1 / max(1, len(rows)):.2g}"
         )
     return drawn
 
@@ -135,7 +136,7 @@ def _forget(
     members: Tensor,
     classes: Sequence[str],
 ) -> Tensor:
-    """What the scenario's rule selects, in ascending order; a rule may be a stranger's."""
+    """The rows that the scenario's rule selects, in ascending order, checked for mistakes."""
     generator = stream(replicate.forget_seed, "forget")
     rule = scenario.forget
     try:
@@ -144,25 +145,25 @@ def _forget(
         raise _missing_class(scenario, labels, error.label, classes) from None
     except Exception as error:
         text = " ".join(str(error).split())
-        raise UserError(f"{_told(scenario)} failed: {type(error).__name__}: {text}") from error
+        raise UserError(f"{_rule_text(scenario)} failed: {type(error).__name__}: {text}") from error
     if fault := _fault(rows, labels, members, scenario, replicate):
-        raise UserError(f"{_told(scenario)} {fault}")
+        raise UserError(f"{_rule_text(scenario)} {fault}")
     return rows.sort().values
 
 
 def substitute(scenario: Scenario, labels: Tensor) -> ForgetRule:
-    """What tuning forgets instead, from the train set's labels ``(n,)``.
+    """The rule that tuning uses instead, given the train set's labels ``(n,)``.
 
-    Raises UserError where the scenario's rule has no substitute, or gives what is no rule.
+    Raises UserError if the scenario's rule has no substitute or returns an invalid one.
     """
     try:
         return with_source(Rule().take(scenario.forget.substitute(labels.clone())))
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{_told(scenario)} has no substitute for tuning: {text}") from error
+        raise UserError(f"{_rule_text(scenario)} has no substitute for tuning: {text}") from error
 
 
-def _told(scenario: Scenario) -> str:
+def _rule_text(scenario: Scenario) -> str:
     rule = type(scenario.forget)
     plugin = "" if rule in BUILT_IN else f" of plugin {public_name(rule.__module__)!r}"
     return f"scenario {scenario.name!r}: forget rule {rule.__name__}{plugin}"
@@ -171,7 +172,7 @@ def _told(scenario: Scenario) -> str:
 def _fault(
     rows: object, labels: Tensor, members: Tensor, scenario: Scenario, replicate: Replicate
 ) -> str:
-    """What is wrong with the rows that a rule selected; empty where nothing is."""
+    """What is wrong with the rows that a rule selected; empty if nothing is."""
     if not isinstance(rows, Tensor):
         return f"selected {shown(rows)}; expected a tensor of row numbers, int64"
     if rows.dtype != torch.int64 or rows.ndim != 1:
@@ -180,7 +181,8 @@ def _fault(
             f"selected a tensor of shape {tuple(rows.shape)} and type {kind}; expected row numbers "
             f"(k,) of type int64"
         )
-    n, count = len(labels), len(rows)
+    n = len(labels)
+    count = len(rows)
     outside = rows[(rows < 0) | (rows >= n)]
     if len(outside):
         return (
@@ -192,11 +194,11 @@ def _fault(
         return (
             f"selected {count} rows; {len(held_out)} of them are held out with seed "
             f"{replicate.seed}, such as {int(held_out[0])}, and no model trains on them; expected "
-            f"held_out=0.0, or rows that no replicate holds out"
+            f"held_out=0.0, or rows that are held out in no replicate"
         )
     ordered = rows.sort().values
-    twice = ordered[1:][ordered[1:] == ordered[:-1]]
-    return f"selected rows more than once, such as {int(twice[0])}" if len(twice) else ""
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    return f"selected rows more than once, such as {int(repeated[0])}" if len(repeated) else ""
 
 
 def _missing_class(
@@ -205,6 +207,6 @@ def _missing_class(
     count = len(classes) or int(labels.max()) + 1
     lacks = "has no train image of" if label < count else "lacks"
     return UserError(
-        f"scenario {scenario.name!r} forgets {told_class(label, classes)}, which data set "
-        f"{scenario.dataset!r} {lacks}; its classes are {told_classes(classes, count)}"
+        f"scenario {scenario.name!r} forgets {class_text(label, classes)}, which data set "
+        f"{scenario.dataset!r} {lacks}; its classes are {classes_text(classes, count)}"
     )

@@ -1,4 +1,4 @@
-"""What lies in a folder of images: every file is an image, or is left out and told of."""
+"""The files in a folder of images; every file that is left out is reported."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from harness.errors import UserError
 LITTER = frozenset(
     {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "__pycache__", "lost+found", "$recycle.bin"}
 )
-"""What systems leave behind without a dot before its name."""
+"""Files that operating systems leave behind and that do not start with a dot."""
 
 SHOWN = 3
-"""Names in one line."""
+"""The most names that one line lists."""
 
 
 def hidden(name: str) -> bool:
-    """Whether it is nothing that a user put there to be read."""
+    """Whether a file or folder is hidden or litter rather than data."""
     return name.startswith(".") or name.lower() in LITTER
 
 
 def subfolders(path: Path) -> list[Path]:
-    """The folders in a folder, by name, without hidden ones and links back to where it lies."""
+    """The folders in a folder, sorted by name, without hidden ones and links to a parent."""
     return sorted(
         Path(entry.path)
         for entry in _entries(path)
@@ -36,23 +36,23 @@ def subfolders(path: Path) -> list[Path]:
 
 @dataclass
 class Tree:
-    """A folder as it is read: whatever is left out of it is noted."""
+    """A folder being read, with everything that was left out."""
 
     root: Path
     hidden: list[Path] = field(default_factory=list)
-    strange: list[Path] = field(default_factory=list)
-    """Files that are no images."""
-    again: list[Path] = field(default_factory=list)
-    """Links to what is there already."""
+    unreadable: list[Path] = field(default_factory=list)
+    """Files that are not images."""
+    repeated: list[Path] = field(default_factory=list)
+    """Links to files or folders that are read anyway."""
     beside: list[Path] = field(default_factory=list)
-    """Files that lie beside the class folders."""
+    """Files that lie next to the class folders."""
     unused: list[Path] = field(default_factory=list)
-    """Folders beside those of the train and the test set."""
+    """Folders other than the train and the test folder."""
     _class_of: dict[str, Path] = field(default_factory=dict)
-    """A file's real path → the class folder that it was found in."""
+    """A file's real path → the class folder in which it was found."""
 
     def folders(self, path: Path, *, beside: bool = False) -> list[Path]:
-        """The folders in a folder, by name; with ``beside`` what else lies there is noted."""
+        """The folders in a folder, sorted by name; ``beside`` notes everything else in it."""
         if beside:
             for entry in _entries(path):
                 if hidden(entry.name):
@@ -60,13 +60,13 @@ class Tree:
                 elif not entry.is_dir():
                     self.beside.append(Path(entry.path))
                 elif _leads_back(path, entry):
-                    self.again.append(Path(entry.path))
+                    self.repeated.append(Path(entry.path))
         return subfolders(path)
 
     def images(self, folder: Path) -> list[str]:
-        """The image files of a class folder, each real file once, also those in its subfolders.
+        """The image files in a class folder and its subfolders, each real file once.
 
-        Raises UserError for a file that belongs to two classes, or to train and test, by a link.
+        Raises UserError if links put one file in two classes, or in both train and test.
         """
         files = self._below(folder, os.path.realpath(folder), {os.path.realpath(folder)})
         kept = []
@@ -74,14 +74,14 @@ class Tree:
             other = self._class_of.setdefault(real, folder)
             if other != folder:
                 raise UserError(
-                    f"folder:{self.root}: the image {path} is, by a link, also one of {other}; "
-                    f"expected each file in one class of one part"
+                    f"folder:{self.root}: the image {path} also belongs to {other} through a link; "
+                    f"expected each file in only one class, and not in both train and test"
                 )
             kept.append(path)
         return kept
 
     def _below(self, folder: Path, place: str, seen: set[str]) -> Iterator[tuple[str, str]]:
-        """Path and real path of each image below a folder whose real path is ``place``."""
+        """The path and real path of each image below a folder whose real path is ``place``."""
         for entry in _entries(folder):
             path = Path(entry.path)
             linked = entry.is_symlink()
@@ -89,7 +89,7 @@ class Tree:
             if hidden(entry.name):
                 self.hidden.append(path)
             elif real in seen or (entry.is_dir() and linked and _contains(real, place)):
-                self.again.append(path)
+                self.repeated.append(path)
             elif entry.is_dir():
                 seen.add(real)
                 yield from self._below(path, real, seen)
@@ -97,27 +97,27 @@ class Tree:
                 seen.add(real)
                 yield entry.path, real
             else:
-                self.strange.append(path)
+                self.unreadable.append(path)
 
     def holds_images(self, folder: Path) -> bool:
-        """Whether some file that lies directly in the folder is an image."""
+        """Whether any file directly in the folder is an image."""
         return any(
             not entry.is_dir() and not hidden(entry.name) and is_image(entry.path)
             for entry in _entries(folder)
         )
 
-    def strangers_in(self, folder: Path) -> str:
-        """What lies in a class folder without being an image, as an addition to an error."""
-        found = [path for path in self.strange if folder in path.parents]
-        return f" ({self._named(found)} is not one that Pillow reads)" if found else ""
+    def unreadable_in(self, folder: Path) -> str:
+        """The unreadable files of a class folder, in parentheses for an error message."""
+        found = [path for path in self.unreadable if folder in path.parents]
+        return f" (Pillow cannot read {self._named(found)})" if found else ""
 
     def notes(self) -> list[str]:
-        """A line for each way in which something was left out."""
+        """One line per reason for leaving something out."""
         reasons = {
             "hidden": self.hidden,
-            "no image that Pillow reads": self.strange,
-            "a link to what is read already": self.again,
-            "beside the class folders": self.beside,
+            "not an image that Pillow can read": self.unreadable,
+            "a link to something already read": self.repeated,
+            "next to the class folders": self.beside,
             "neither the train nor the test set": self.unused,
         }
         return [
@@ -147,12 +147,12 @@ def _leads_back(path: Path, entry: os.DirEntry[str]) -> bool:
 
 
 def _contains(real: str, place: str) -> bool:
-    """Whether a link to ``real`` that lies in ``place`` leads back to where it came from."""
+    """Whether a link to ``real`` that lies in ``place`` points to one of its own parents."""
     return place == real or place.startswith(real.rstrip(os.sep) + os.sep)
 
 
 def _is_regular(path: Path) -> bool:
-    """No pipe or socket, which to open could take for ever; a link to nowhere is told of later."""
+    """Whether opening the file cannot hang, unlike a pipe; a dangling link is reported later."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:

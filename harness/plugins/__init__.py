@@ -1,1 +1,1 @@
-"""From installed plugins to the catalog of their specs, and what their sources are."""
+"""Loads plugins, collects their specs in a catalog, and hashes their sources."""

@@ -1,4 +1,4 @@
-"""From installed plugins to the catalog: each plugin on its own, each failure with its reason."""
+"""Builds the catalog from plugins; a plugin that fails is reported and does not affect others."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ KIND: Mapping[type[Any], str] = {
     Suite: "suite",
 }
 
-GIVES: Mapping[str, tuple[type[Any], ...]] = {
+RETURNS: Mapping[str, tuple[type[Any], ...]] = {
     "unlearning_methods": (Method,),
     "unlearning_backbones": (Backbone,),
     "unlearning_datasets": (Dataset,),
     "unlearning_protocols": (Protocol,),
     "unlearning_scenarios": (Scenario, Suite),
 }
-"""Hook → what it may return."""
+"""Hook → the classes of spec that it may return."""
 
 
 class PluginError(Exception):
-    """Why one plugin is left out."""
+    """The reason why one plugin is left out."""
 
 
 def load_catalog(extra: Iterable[str] = ()) -> Catalog:
-    """Everything that the installed plugins and those of ``-p`` offer.
+    """Every spec that the installed plugins and the plugins of ``-p`` provide.
 
-    An installed plugin that fails is left out and named in ``failures``. A plugin of ``extra`` (a
-    module's name, or the path of a ``.py`` file) that fails is a UserError, and so are two specs of
-    one name.
+    An installed plugin that fails is left out and listed in ``failures``. Raises UserError if a
+    plugin of ``extra`` (the name of a module or the path of a ``.py`` file) fails, or if two specs
+    have the same name.
     """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -65,10 +65,10 @@ def load_catalog(extra: Iterable[str] = ()) -> Catalog:
     failures: dict[str, str] = {}
     given = list(dict.fromkeys(extra))
     begin(Path(each) for each in given if each.endswith(".py"))
-    everyones = Everyones()
+    shared = Everyones()
     for name, load, required in _sources(given):
         try:
-            added = _read_plugin(manager, name, load, everyones)
+            added = _read_plugin(manager, name, load, shared)
         except PluginError as error:
             if required:
                 raise UserError(f"plugin {name!r}: {error}") from None
@@ -85,9 +85,9 @@ def load_catalog(extra: Iterable[str] = ()) -> Catalog:
 
 
 def find(kind: str, name: str, catalog: Mapping[str, T], failures: Mapping[str, str]) -> T:
-    """The spec of that name.
+    """The spec with this name.
 
-    Raises UserError with the nearest names and with the plugins that were left out.
+    If there is none, raises UserError with the closest names and the plugins that were left out.
     """
     if name in catalog:
         return catalog[name]
@@ -117,31 +117,31 @@ def _import(given: str) -> ModuleType:
 
 
 def _read_plugin(
-    manager: pluggy.PluginManager, name: str, load: Callable[[], object], everyones: Everyones
+    manager: pluggy.PluginManager, name: str, load: Callable[[], object], shared: Everyones
 ) -> list[Spec]:
-    """The specs of a plugin, which changes nothing of the process that others would see."""
+    """The specs of a plugin, without any lasting effect on the process."""
     try:
         with undisturbed():
             plugin = load()
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        everyones.put_back()
+        shared.put_back()
         raise PluginError(f"its import failed: {_brief(error)}") from error
-    _check_replaced(everyones, "its import")
+    _check_replaced(shared, "its import")
     try:
         with undisturbed():
             return _specs(manager, name, plugin)
     except (PluginError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # whatever a stranger's objects do when they are looked at
+    except BaseException as error:  # a plugin's objects can raise anything when inspected
         raise PluginError(_brief(error)) from error
     finally:
-        _check_replaced(everyones, "a hook of it")
+        _check_replaced(shared, "one of its hooks")
 
 
-def _check_replaced(everyones: Everyones, by: str) -> None:
-    replaced = everyones.put_back()
+def _check_replaced(shared: Everyones, by: str) -> None:
+    replaced = shared.put_back()
     if replaced:
         raise PluginError(
             f"{by} replaced {replaced}, which would change every method; "
@@ -150,7 +150,7 @@ def _check_replaced(everyones: Everyones, by: str) -> None:
 
 
 def _specs(manager: pluggy.PluginManager, name: str, plugin: object) -> list[Spec]:
-    if manager.is_registered(plugin):  # installed, and given by -p as well
+    if manager.is_registered(plugin):  # both installed and given by -p
         return []
     _check_hooks(plugin)
     manager.register(plugin, name)
@@ -161,7 +161,7 @@ def _specs(manager: pluggy.PluginManager, name: str, plugin: object) -> list[Spe
         for spec in given
     ]
     for spec in specs:
-        if isinstance(spec, Method):  # its runs are named by it
+        if isinstance(spec, Method):  # raises UserError if it cannot be hashed
             method_hash(spec)
         elif isinstance(spec, Backbone):
             source_hash(spec.build)
@@ -169,7 +169,7 @@ def _specs(manager: pluggy.PluginManager, name: str, plugin: object) -> list[Spe
 
 
 def _check_hooks(plugin: object) -> None:
-    """Holds every marked function against the hooks; pluggy alone ignores a misspelt one."""
+    """Checks the name and arguments of every hook; pluggy itself ignores a misspelt one."""
     marked = {
         name: member
         for name, member in inspect.getmembers(plugin)
@@ -178,11 +178,11 @@ def _check_hooks(plugin: object) -> None:
     if not marked:
         raise PluginError(
             f"it has no hook; expected a function marked with @hookimpl and named one of "
-            f"{', '.join(GIVES)}"
+            f"{', '.join(RETURNS)}"
         )
     for name, function in marked.items():
-        if name not in GIVES:
-            raise PluginError(str(unknown("hook", name, GIVES)))
+        if name not in RETURNS:
+            raise PluginError(str(unknown("hook", name, RETURNS)))
         if inspect.signature(function).parameters:
             raise PluginError(
                 f"hook {name}{inspect.signature(function)} takes arguments; expected {name}()"
@@ -202,13 +202,13 @@ def _call(manager: pluggy.PluginManager, hook: str, plugin: object) -> list[Spec
             raise
         except BaseException as error:
             raise PluginError(f"{hook}() failed: {_brief(error)}") from error
-        wanted = " or ".join(kind.__name__ for kind in GIVES[hook])
+        wanted = " or ".join(kind.__name__ for kind in RETURNS[hook])
         if specs is None:
             raise PluginError(f"{hook}() returned None; expected a list of {wanted}")
         for spec in specs:
-            if not isinstance(spec, GIVES[hook]):
+            if not isinstance(spec, RETURNS[hook]):
                 shown = textwrap.shorten(repr(spec), 100)
-                raise PluginError(f"{hook}() gave {shown}; expected {wanted}")
+                raise PluginError(f"{hook}() returned {shown}; expected {wanted}")
         found += specs
     return found
 
@@ -216,15 +216,15 @@ def _call(manager: pluggy.PluginManager, hook: str, plugin: object) -> list[Spec
 def _add(
     spec: Spec, plugin: str, specs: dict[tuple[str, str], Spec], origin: dict[tuple[str, str], str]
 ) -> None:
-    kind = next(kind for noun, kind in KIND.items() if isinstance(spec, noun))
-    at = kind, spec.name
-    if at in origin:
+    kind = next(kind for cls, kind in KIND.items() if isinstance(spec, cls))
+    key = kind, spec.name
+    if key in origin:
         raise UserError(
-            f"two plugins give a {kind} named {spec.name!r}: {origin[at]} and {plugin}; "
-            f"rename one, or uninstall one of the two"
+            f"two plugins provide a {kind} named {spec.name!r}: {origin[key]} and {plugin}; "
+            f"rename one of them, or uninstall one of the plugins"
         )
-    specs[at] = spec
-    origin[at] = plugin
+    specs[key] = spec
+    origin[key] = plugin
 
 
 def _check_pages(origin: Mapping[tuple[str, str], str]) -> None:

@@ -1,4 +1,4 @@
-"""What a function holds beside its source, in a form that is the same in every process."""
+"""Hashes the values that a function holds besides its source; equal in every process."""
 
 from __future__ import annotations
 
@@ -32,34 +32,38 @@ BUILT_IN = (
 )
 
 PICKLED = ("what makes it", "its arguments", "its attributes", "its content", "its content")
-"""What ``__reduce_ex__`` gives; the content of lists and mappings as iterators."""
+"""The parts that ``__reduce_ex__`` returns, as hashed; list and mapping items come as iterators."""
 
 CACHE = type(functools.lru_cache(len))
 
 Source = Callable[[types.FunctionType | type | types.ModuleType], str]
-"""Names a function, class or module, and notes its source where it is a plugin's."""
+"""Names a function, class or module, and collects its source if it belongs to a plugin."""
 
 
 class Holdings:
-    """Describes values by digests; what a value is made of is described in turn."""
+    """Computes digests of values, recursively over their parts.
+
+    The words for the parts ("its function", "its defaults") are hashed too: a change of one changes
+    the identity of every run whose method holds such a part.
+    """
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._done: dict[int, tuple[object, str]] = {}
-        """By ``id``, which holds while the object lives."""
+        """``id`` → (object, digest); keeping the object keeps its ``id`` valid."""
         self._open: list[int] = []
 
     def digest(self, value: object, where: str) -> str:
-        """Hexadecimal digits over a value's content; ``where`` is what an error calls it.
+        """The digest of a value's content; ``where`` describes the value in an error.
 
-        Raises UserError for what has no content that another process could find again.
+        Raises UserError for a value whose content another process could not reproduce.
         """
         if type(value) in SCALARS:
             text = ascii(value) if type(value) is not int else f"{value:x}"
             return _hashed(f"{type(value).__name__} {text}".encode())
         if id(value) in self._done:
             return self._done[id(value)][1]
-        if id(value) in self._open:  # a cycle: how far up it leads
+        if id(value) in self._open:  # a cycle: the number of levels up
             return f"up {len(self._open) - self._open.index(id(value))}"
         self._open.append(id(value))
         try:
@@ -107,7 +111,9 @@ class Holdings:
 
     def _class(self, value: type, where: str) -> str:
         held: list[tuple[str, object]] = [("its base", base) for base in value.__bases__]
-        if "<locals>" in value.__qualname__:  # its methods may hold what another call gave
+        if (
+            "<locals>" in value.__qualname__
+        ):  # its methods may refer to variables of the enclosing call
             members = ((name, each) for name, each in vars(value).items() if callable(each))
             held += [(f"its {name}", each) for name, each in members]
         return self._all(f"class {self._source(value)}", held, where)
@@ -149,12 +155,12 @@ class Holdings:
         return self._all("wrapper", [("its function", value.__func__)], where)
 
     def _object(self, value: Any, where: str) -> str:
-        """By what pickle would keep of it: its class, and its state or what makes it anew."""
-        if type(value).__module__ == "itertools":  # Python 3.14 no longer describes these
+        """By what pickle would store: its class, and its state or what rebuilds it."""
+        if type(value).__module__ == "itertools":  # Python 3.14 can no longer pickle these
             raise _unstable(value, where)
         try:
             made = value.__reduce_ex__(4)
-        except Exception as error:  # whatever a stranger's object does when it is asked
+        except Exception as error:  # a plugin's object may raise anything
             raise _unstable(value, where) from error
         if isinstance(made, str):
             return _hashed("global", type(value).__module__, made)
@@ -168,7 +174,7 @@ class Holdings:
 def _content(cell: types.CellType) -> object:
     try:
         return cell.cell_contents
-    except ValueError:  # empty: a name that is set later, or never
+    except ValueError:  # an empty cell: the name is assigned later, or never
         return "nothing yet"
 
 
@@ -183,8 +189,8 @@ def _hashed(*parts: str | bytes) -> str:
 def _unstable(value: object, where: str) -> UserError:
     return UserError(
         f"{where} is of type {type(value).__module__}.{type(value).__qualname__}, whose content "
-        f"cannot be told from that of an edited one; make it inside the function, or hold what it "
-        f"is made of"
+        f"cannot be hashed, so that an edit would go unnoticed; create it inside the function, or "
+        f"hold only the values it is created from"
     )
 
 

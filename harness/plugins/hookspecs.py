@@ -1,4 +1,4 @@
-"""The five hooks: each takes no argument and returns the specs that a plugin adds."""
+"""The five hooks; each takes no arguments and returns the specs that a plugin adds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def unlearning_methods() -> Iterable[Method]:
 
 @hookspec
 def unlearning_backbones() -> Iterable[Backbone]:
-    """Backbones beside timm's, which need no plugin."""
+    """Backbones in addition to timm's, which need no plugin."""
     raise NotImplementedError
 
 
@@ -40,11 +40,11 @@ def unlearning_datasets() -> Iterable[Dataset]:
 
 @hookspec
 def unlearning_protocols() -> Iterable[Protocol]:
-    """Evaluation protocols; each is measured on every run, old ones too."""
+    """Evaluation protocols; each is measured on every run, including earlier ones."""
     raise NotImplementedError
 
 
 @hookspec
 def unlearning_scenarios() -> Iterable[Scenario | Suite]:
-    """Scenarios, and suites that name several of them."""
+    """Scenarios, and suites of several scenarios."""
     raise NotImplementedError

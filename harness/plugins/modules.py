@@ -1,9 +1,9 @@
-"""Which modules are plugins', and how they are loaded: as their files are now, each with its own.
+"""Loads the modules of plugins from their current files, isolated from other plugins.
 
-A file of ``-p`` is loaded into a private package that stands for its folder and the working
-directory, so that two plugins may each have a ``utils.py``. An import statement there finds, in
-this order: the standard library, what is installed, the file's folder, the working directory, and
-what the plugin added to ``sys.path``. Nothing of a folder becomes importable for anyone else.
+A file of ``-p`` is loaded into a private package for its folder and the working directory, so that
+two plugins may each have a ``utils.py``. Its import statements search, in this order: the standard
+library, installed packages, the file's folder, the working directory, and any path that the plugin
+added to ``sys.path``. No other code can import modules from these folders.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ GROUP = "unlearning"
 """The entry-point group of an installed plugin."""
 
 PREFIX = "unlearning_plugin_"
-"""Of the names of private packages; the rest is a hash of the two folders."""
+"""The prefix of private package names; a hash of the two folders follows."""
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})
-"""Folders of what a package manager put there."""
+"""Folders in which package managers install packages."""
 
 OURS = __name__.partition(".")[0]
 
 
 def is_plugins(name: str, spec: ModuleSpec | None, own: str = "") -> bool:
-    """Whether a module's source is a part of a method's identity.
+    """Whether a module belongs to a plugin, so that its source is part of a method's identity.
 
-    It is where the module lies in a package that an entry point names, in the top-level package
-    ``own``, or in a user's folder; the harness, torch and the standard library never are.
+    It does if it lies in a package that an entry point names, in the top-level package ``own``, or
+    in a user's folder; the harness, torch and the standard library never do.
     """
     top = name.partition(".")[0]
     if top in (OURS, "torch") or top in sys.stdlib_module_names:
@@ -52,24 +52,24 @@ def is_plugins(name: str, spec: ModuleSpec | None, own: str = "") -> bool:
 
 
 @lru_cache(maxsize=1)
-def packages(path: tuple[str, ...]) -> frozenset[str]:  # noqa: ARG001 - what the answer depends on
+def packages(path: tuple[str, ...]) -> frozenset[str]:  # noqa: ARG001 - the key of the cache
     """The top-level packages that entry points of plugins name."""
     points = importlib.metadata.entry_points(group=GROUP)
     return frozenset(point.module.partition(".")[0] for point in points) - {OURS}
 
 
 def public_name(name: str) -> str:
-    """A module's name as a plugin's author knows it.
+    """A module's name as the author of a plugin knows it.
 
-    That is without the private package of this machine, and of the harness only ``harness``: which
-    of its rooms holds something is no part of a plugin's source.
+    It omits this machine's private package. For every module of the harness it is just ``harness``,
+    because moving a class within the harness must not change a plugin's identity.
     """
     name = re.sub(f"^{PREFIX}[0-9a-f]+[.]", "", name)
     return OURS if name.startswith(f"{OURS}.") else name
 
 
 def spec_of(name: str) -> ModuleSpec | None:
-    """The spec of a module, found without running any code; none for what is no module."""
+    """The spec of a module, found without running any code; None if there is no such module."""
     module = sys.modules.get(name)
     if module is not None:
         return getattr(module, "__spec__", None)
@@ -87,23 +87,23 @@ def spec_of(name: str) -> ModuleSpec | None:
 
 
 def text_of(name: str, file: str) -> bytes:
-    """The bytes of a module: those that were loaded where this is known, else the file's."""
+    """The source of a module: the bytes that were loaded, if known, or else the file's."""
     text = loaded_text(name)
     return Path(file).read_bytes() if text is None else text
 
 
 def loaded_text(name: str) -> bytes | None:
-    """What was loaded as this module; none where it is not loaded, or not by the harness."""
+    """The source that was loaded as this module; None unless the harness loaded it."""
     spec = getattr(sys.modules.get(name), "__spec__", None)
     loader = getattr(spec, "loader", None)
-    return loader.text if isinstance(loader, _AsItIs) else None
+    return loader.text if isinstance(loader, _CurrentFileLoader) else None
 
 
 def begin(files: Iterable[Path] = ()) -> None:
-    """Prepares the process for loading plugins; modules of these files' private packages go.
+    """Prepares the process for loading plugins, and unloads the private packages of these files.
 
-    The working directory, which ``python -m`` puts first on ``sys.path``, goes behind what is
-    installed: no file there may stand in for a library.
+    The working directory, which ``python -m`` puts first on ``sys.path``, moves behind the
+    installed packages, so that no file in it can shadow a library.
     """
     finder = next((each for each in sys.meta_path if isinstance(each, _Finder)), None)
     if finder is None:
@@ -114,7 +114,7 @@ def begin(files: Iterable[Path] = ()) -> None:
         sys.path.append(sys.path.pop(0))
     finder.path = [place for place in sys.path if place not in finder.behind]
     finder.folders.clear()
-    finder.everyones.clear()
+    finder.shared.clear()
     importlib.invalidate_caches()
     packages.cache_clear()
     for package in {_package_name(file) for file in files}:
@@ -123,13 +123,13 @@ def begin(files: Iterable[Path] = ()) -> None:
 
 
 def load_named(name: str) -> ModuleType:
-    """A module that is installed or lies in the working directory, in this order."""
+    """An installed module, or else a module in the working directory."""
     _finder().folders.append(str(Path.cwd()))
     return importlib.import_module(name)
 
 
 def load_file(path: Path) -> ModuleType:
-    """A file as a module of the private package of its folder."""
+    """A file, loaded as a module of its folder's private package."""
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path.absolute()}")
     package = _package(_package_name(path), [path.absolute().parent, Path.cwd()])
@@ -137,11 +137,11 @@ def load_file(path: Path) -> ModuleType:
     name = f"{package.__name__}.{re.sub('[^0-9a-zA-Z_]', '_', path.stem)}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file, loader=_AsItIs(name, file))
+    spec = importlib.util.spec_from_file_location(name, file, loader=_CurrentFileLoader(name, file))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look their module up
+    sys.modules[name] = module  # dataclasses and pickle look it up there
     before = list(sys.path)
     try:
         spec.loader.exec_module(module)
@@ -155,11 +155,11 @@ def load_file(path: Path) -> ModuleType:
 
 
 def private_name(package: str, name: str) -> str:
-    """The name in a private package of what its modules import by this name; else an empty one."""
+    """The private name of a module imported by this name in the package; empty if it is shared."""
     top = name.partition(".")[0]
     root = sys.modules[package]
     _adopt(root)
-    if _finder().is_everyones(top):
+    if _finder().is_shared(top):
         return ""
     own = f"{package}.{top}"
     known = own in sys.modules or PathFinder.find_spec(own, list(root.__path__)) is not None
@@ -184,14 +184,14 @@ def _package(name: str, folders: Iterable[Path]) -> ModuleType:
 
 
 def _adopt(package: ModuleType) -> None:
-    """Lets a package alone find what its plugin added to ``sys.path``."""
+    """Moves the paths that a plugin added to ``sys.path`` to its private package."""
     finder = _finder()
     known = {*finder.path, *finder.behind, *package.__path__}
     package.__path__ += [place for place in sys.path if place not in known]
 
 
 def _private_import(package: ModuleType) -> Callable[..., ModuleType]:
-    """What ``import`` does in the modules of a private package."""
+    """The ``__import__`` function for the modules of a private package."""
 
     def private_import(
         name: str,
@@ -200,7 +200,9 @@ def _private_import(package: ModuleType) -> Callable[..., ModuleType]:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        sys.modules.setdefault(package.__name__, package)  # it may run after another catalog's load
+        sys.modules.setdefault(
+            package.__name__, package
+        )  # another catalog's load may have removed it
         own = "" if level else private_name(package.__name__, name)
         if not own:
             return builtins.__import__(name, globals, locals, fromlist, level)
@@ -210,11 +212,11 @@ def _private_import(package: ModuleType) -> Callable[..., ModuleType]:
     return private_import
 
 
-class _AsItIs(SourceFileLoader):
-    """A file's code as the file is now, and the text that it was.
+class _CurrentFileLoader(SourceFileLoader):
+    """Loads code from the current file, never from a bytecode cache, and keeps the source.
 
-    Python's cache of bytecode knows an edit by the second and the size, so it would run ``lr=1.0``
-    under the hash of ``lr=2.0`` if the two were written within one second.
+    Python's bytecode cache detects edits by the modification time in seconds and the size. If
+    ``lr=1.0`` and ``lr=2.0`` are written within one second, one would run under the other's hash.
     """
 
     text: bytes | None = None
@@ -234,24 +236,25 @@ class _AsItIs(SourceFileLoader):
 
 
 class _Finder:
-    """Finds what Python finds, with a loader of ours for plugins' modules.
+    """Finds what Python finds, but loads plugins' modules with ``_CurrentFileLoader``.
 
-    It stays on ``sys.meta_path``, since a function may import when it runs.
+    It stays on ``sys.meta_path``, because a function may import when it is called.
     """
 
     def __init__(self) -> None:
         self.path: list[str] = []
         """``sys.path`` before any plugin was loaded, without the working directory."""
         self.behind: set[str] = set()
-        """The working directory, as Python had put it there."""
-        self.everyones: dict[str, bool] = {}
+        """The working directory, as it was written in ``sys.path``."""
+        self.shared: dict[str, bool] = {}
+        """Top-level module → whether ``is_shared``."""
         self.folders: list[str] = []
-        """Where modules are looked for that nobody else finds."""
+        """Folders to search for modules that no other finder finds."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What the other finders find."""
+        """The spec from another finder or ``folders``, with the loader replaced for plugins."""
         spec = self.found_elsewhere(name, path, target)
         if spec is None and path is None and self.folders:
             spec = PathFinder.find_spec(name, self.folders)
@@ -261,14 +264,14 @@ class _Finder:
             and type(spec.loader) is SourceFileLoader
             and is_plugins(name, spec)
         ):
-            spec.loader = _AsItIs(name, spec.origin)
+            spec.loader = _CurrentFileLoader(name, spec.origin)
             spec.cached = None
         return spec
 
     def found_elsewhere(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The same without the folders and the loader."""
+        """The spec from the first other finder that has one, unchanged."""
         for finder in sys.meta_path:
             if finder is not self and hasattr(finder, "find_spec"):
                 spec = finder.find_spec(name, path, target)
@@ -276,15 +279,15 @@ class _Finder:
                     return spec
         return None
 
-    def is_everyones(self, top: str) -> bool:
-        """Whether a top-level module is installed, or of the standard library."""
+    def is_shared(self, top: str) -> bool:
+        """Whether a top-level module is installed or in the standard library."""
         if top == OURS or top in sys.stdlib_module_names or top in packages(tuple(sys.path)):
             return True
-        if top not in self.everyones:
+        if top not in self.shared:
             others = [each for each in sys.meta_path if each not in (self, PathFinder)]
             specs = (each.find_spec(top, None) for each in others if hasattr(each, "find_spec"))
-            self.everyones[top] = (
+            self.shared[top] = (
                 any(spec is not None for spec in specs)
                 or PathFinder.find_spec(top, self.path) is not None
             )
-        return self.everyones[top]
+        return self.shared[top]

@@ -1,4 +1,4 @@
-"""Plugins' forget rules: each with the hash of its source, and found again for a record."""
+"""Forget rules of plugins: their source hashes, and their lookup for recorded scenarios."""
 
 from __future__ import annotations
 
@@ -16,43 +16,45 @@ from harness.specs.scenario import Scenario
 
 
 def rule_source(rule: ForgetRule) -> Source | None:
-    """The source of a plugin's rule; None for a built-in one, whose version is the harness's."""
+    """The source of a plugin's rule; None for a built-in rule, which has the harness's version."""
     if isinstance(rule, (*BUILT_IN, RecordedRule)):
         return None
     return source_of(type(rule))
 
 
 def with_source(rule: ForgetRule) -> ForgetRule:
-    """The rule; a plugin's with the hash of its source, which names all that depends on it."""
+    """The rule with its source hash, if it is a plugin's; the hash is part of a run's identity."""
     source = rule_source(rule)
     if source is None:
         return rule
-    named = copy(rule)
-    object.__setattr__(named, "source", source.hash)
-    return named
+    hashed = copy(rule)
+    object.__setattr__(hashed, "source", source.hash)
+    return hashed
 
 
-def revived(scenario: Scenario, catalog: Catalog) -> Scenario:
-    """A recorded scenario with the rule itself, so that its rows can be selected.
+def with_plugin_rule(scenario: Scenario, catalog: Catalog) -> Scenario:
+    """A recorded scenario with the plugin's own rule, so that its rows can be selected.
 
-    Raises UserError where no plugin gives the rule, or gives it with another source.
+    Raises UserError if no plugin provides the rule, or if its source has changed.
     """
-    told = scenario.forget
-    if not isinstance(told, RecordedRule):
+    recorded = scenario.forget
+    if not isinstance(recorded, RecordedRule):
         return scenario
-    given = {type(each.forget): each.forget for each in catalog.scenarios.values()}
-    there = {cls: rule.source for cls, rule in given.items() if cls.__name__ == told.name}
-    for cls, source in there.items():
-        if source == told.source:
-            return replace(scenario, forget=_made(cls, told))
-    if there:
-        raise UserError(f"the source of its forget rule {told.name} has changed")
-    raise UserError(f"no plugin gives its forget rule {told.name}; expected one by -p")
+    rules = {type(each.forget): each.forget for each in catalog.scenarios.values()}
+    sources = {cls: rule.source for cls, rule in rules.items() if cls.__name__ == recorded.name}
+    for cls, source in sources.items():
+        if source == recorded.source:
+            return replace(scenario, forget=_rebuilt(cls, recorded))
+    if sources:
+        raise UserError(f"the source of its forget rule {recorded.name} has changed")
+    raise UserError(
+        f"no plugin provides its forget rule {recorded.name}; install one, or give it by -p"
+    )
 
 
-def _made(cls: type[ForgetRule], told: RecordedRule) -> ForgetRule:
-    settings = {name: _tupled(value) for name, value in json.loads(told.settings).items()}
-    return cls(**settings, source=told.source)
+def _rebuilt(cls: type[ForgetRule], recorded: RecordedRule) -> ForgetRule:
+    settings = {name: _tupled(value) for name, value in json.loads(recorded.settings).items()}
+    return cls(**settings, source=recorded.source)
 
 
 def _tupled(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The identity of a plugin's function: a hash of its source, so that an edited one is run again."""
+"""The source hash of a plugin's function, by which an edited function is run again."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ UNREADABLE = (SyntaxError, ValueError, RecursionError, OSError)
 
 @dataclass(frozen=True)
 class Source:
-    """What a function's numbers depend on beside its arguments."""
+    """Everything that a function's results depend on besides its arguments."""
 
     hash: str
     """12 hexadecimal digits."""
     modules: Mapping[str, str]
-    """Module → digest of its syntax, when the hash was taken."""
+    """Module → digest of its syntax when the hash was computed."""
 
     def edited(self) -> str:
-        """The module that was loaded otherwise than it was hashed; empty where there is none.
+        """The name of a module whose loaded code differs from the hashed code; empty if none does.
 
-        A function may import when it runs, and find what has been edited meanwhile. What was loaded
-        before the hash was taken runs as it was hashed, whatever its file says now.
+        This happens if a function imports a module when it runs, after the file was edited. Modules
+        that were loaded before the hash was computed run as hashed, whatever their files say now.
         """
         for name, digest in self.modules.items():
             text = loaded_text(name)
@@ -53,31 +53,31 @@ class Source:
 
 
 def source_hash(function: Callable[..., Any]) -> str:
-    """The hash of a function's source, and of what the function holds; see ``source_of``."""
+    """The hash of a function's source and of the values that it holds; see ``source_of``."""
     return source_of(function).hash
 
 
 def method_hash(method: Method) -> str:
-    """The hash of all that a method's numbers depend on beside its settings; see ``source_of``."""
+    """The hash of all that a method's results depend on besides its settings; see ``source_of``."""
     return method_source(method).hash
 
 
 def method_source(method: Method) -> Source:
-    """The source of what a method does at unlearning and at training, and of its config's class."""
+    """The source of a method's ``unlearn`` and ``at_training``, and of its config's class."""
     return source_of(method.unlearn, method.at_training, type(method.config))
 
 
 def source_of(function: Callable[..., Any], *others: Callable[..., Any] | None) -> Source:
     """The source of a function, and of others that belong to it.
 
-    That is the syntax, without docstrings and comments, of its module and of every module that this
-    imports, directly or not, also inside functions, as long as it is a plugin's (``is_plugins``).
-    What the function holds counts too: arguments that ``functools.partial`` binds, what a closure
-    refers to, attributes of a callable object; each by its content, and a function or class among
-    them by its source. Folders' places on this machine do not.
+    It covers the syntax, without docstrings and comments, of the function's module and of every
+    plugin module (``is_plugins``) that it imports, directly, indirectly or inside a function. It
+    also covers the values that the function holds: arguments bound by ``functools.partial``,
+    variables of a closure, attributes of a callable object. A value counts by its content, a
+    function or class by its source. Locations of folders do not count.
 
-    Raises UserError for a function without a source, and for one that holds what has no content
-    that another process could find again, such as an open file.
+    Raises UserError if a function has no source, or holds a value whose content another process
+    could not reproduce, such as an open file.
     """
     collected = _Collected(_top_of(function))
     held = Holdings(collected.source_of)
@@ -92,18 +92,18 @@ def source_of(function: Callable[..., Any], *others: Callable[..., Any] | None) 
 
 
 class _Collected:
-    """The plugins' modules behind the functions and classes that it is asked about."""
+    """Collects the plugin modules on which functions and classes depend."""
 
     def __init__(self, own: str) -> None:
         self.modules: dict[str, str] = {}
         """Name → digest."""
         self.texts: list[str] = []
-        """Digests of functions that are in no file."""
+        """Digests of functions that are not in a file."""
         self._own = own
         self._plugins: dict[str, bool] = {}
 
     def source_of(self, value: types.FunctionType | type | types.ModuleType) -> str:
-        """The public name of a value, whose module is noted where it is a plugin's."""
+        """The public name of a value; adds its module if it belongs to a plugin."""
         if isinstance(value, types.ModuleType):
             self.add(value.__name__)
             return public_name(value.__name__)
@@ -114,8 +114,9 @@ class _Collected:
         return f"{public_name(name)}:{value.__qualname__}:{self._place(name, value)}"
 
     def _place(self, name: str, function: types.FunctionType) -> str:
-        """Which function of its name in its module; the digest of one that is in no file."""
-        code, module = function.__code__, sys.modules.get(name)
+        """The function's position among those of its name, or its digest if it is not in a file."""
+        code = function.__code__
+        module = sys.modules.get(name)
         file = getattr(module, "__file__", None)
         if module is not None and not self._is_plugins(name) and name != "__main__":
             return ""
@@ -127,13 +128,13 @@ class _Collected:
         return str(syntax.places.get((code.co_name, code.co_firstlineno), 0))
 
     def add(self, name: str) -> None:
-        """Notes a module, and all that it imports."""
+        """Adds a module and everything that it imports, if it belongs to a plugin."""
         waiting = [name]
         while waiting:
             name = waiting.pop()
             if not name or name in self.modules or not self._is_plugins(name):
                 continue
-            waiting.append(name.rpartition(".")[0])  # whose import runs first
+            waiting.append(name.rpartition(".")[0])  # the parent package is imported first
             file = _file_of(name)
             if file is not None:
                 syntax = self._read(name, file)
@@ -145,7 +146,7 @@ class _Collected:
         try:
             return read_syntax(text_of(name, file))
         except UNREADABLE as error:
-            raise UserError(f"the source {file} cannot be read: {error}") from None
+            raise UserError(f"cannot read the source file {file}: {error}") from None
 
     def _is_plugins(self, name: str) -> bool:
         top = name.partition(".")[0]
@@ -157,7 +158,7 @@ class _Collected:
 
 
 def _imported(syntax: Syntax, package: str) -> Iterator[str]:
-    """Names of all modules that a module of this package may import."""
+    """The names of all modules that a module of this package may import."""
     top = package.partition(".")[0]
     for level, module, names in syntax.imports:
         base = module
@@ -172,7 +173,7 @@ def _imported(syntax: Syntax, package: str) -> Iterator[str]:
 
 
 def _file_of(name: str) -> str | None:
-    """The source file of a module; none for what is no module, or has no source."""
+    """The source file of a module; None if there is no such module or source file."""
     spec = spec_of(name)
     file = getattr(sys.modules.get(name), "__file__", None) or (spec.origin if spec else None)
     return file if file is not None and file.endswith(".py") else None
@@ -183,7 +184,7 @@ def _same(file: str, other: str) -> bool:
 
 
 def _snippet(function: types.FunctionType) -> str:
-    """The digest of a function that a notebook or an interpreter has seen."""
+    """The digest of a function that was defined in a notebook or an interpreter."""
     try:
         text = textwrap.dedent(inspect.getsource(function))
         return read_syntax(text.encode()).digest
@@ -193,8 +194,8 @@ def _snippet(function: types.FunctionType) -> str:
 
 def _no_source(function: Callable[..., Any]) -> UserError:
     return UserError(
-        f"the source of {_shown(function)} cannot be read, so its runs could not be told from "
-        f"those of an edited one; define it in a .py file"
+        f"the source of {_shown(function)} cannot be read, so that an edit would go unnoticed; "
+        f"define it in a .py file"
     )
 
 
@@ -207,8 +208,8 @@ def _shown(function: object) -> str:
 
 
 def _top_of(function: Any) -> str:
-    """The top-level package of a function's module, beneath what is wrapped around it."""
+    """The top-level package of a function's module, looking inside ``functools.partial``."""
     while isinstance(function, partial):
         function = function.func
-    of = function if hasattr(function, "__module__") else type(function)
-    return str(of.__module__).partition(".")[0]
+    owner = function if hasattr(function, "__module__") else type(function)
+    return str(owner.__module__).partition(".")[0]

@@ -1,4 +1,4 @@
-"""What a source text does, whatever its docstrings, comments and layout: a digest of its tree."""
+"""Digests of source code that ignore docstrings, comments and layout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 SKIPPED = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
-"""Fields that follow from the rest, or that only a comment or a ``u`` before a string sets."""
+"""Fields that are implied by the rest, or set only by a comment or by a ``u`` before a string."""
 
 IMPORTERS = frozenset({"import_module", "__import__"})
 
@@ -19,31 +19,31 @@ class Import(NamedTuple):
     """One import statement, or a call of ``import_module`` with a literal name."""
 
     level: int
-    """Leading dots."""
+    """The number of leading dots."""
     module: str
     names: tuple[str, ...] = ()
-    """What comes ``from`` the module: its attributes, or modules in it."""
+    """The names imported ``from`` the module: attributes or submodules."""
 
 
 class Syntax(NamedTuple):
-    """What is known of one source text."""
+    """The parsed facts about one source text."""
 
     digest: str
-    """Hexadecimal; the same for texts that differ in docstrings, comments and layout alone."""
+    """Hexadecimal; equal for texts that differ only in docstrings, comments and layout."""
     imports: tuple[Import, ...]
-    """All, also those inside functions."""
+    """All imports, including those inside functions."""
     places: Mapping[tuple[str, int], int]
-    """(function's name, its first line) → which of the functions of this name it is."""
+    """(function name, first line) → position among the functions of this name."""
 
 
 @functools.cache
 def read_syntax(text: bytes) -> Syntax:
     """The syntax of a file's bytes.
 
-    Raises SyntaxError, ValueError or RecursionError where they are no source of Python.
+    Raises SyntaxError, ValueError or RecursionError if they are not Python source.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python warned when it compiled the text
+        warnings.simplefilter("ignore")  # Python already warns when it compiles the text
         tree = ast.parse(text)
     words: list[str] = []
     imports: list[Import] = []
@@ -56,22 +56,22 @@ def read_syntax(text: bytes) -> Syntax:
 
 
 def _walk(tree: ast.AST, words: list[str]) -> Iterator[ast.AST]:
-    """All nodes in a fixed order; writes the tree down in ``words`` as it goes.
+    """Yields all nodes in a fixed order, and appends a text form of the tree to ``words``.
 
-    ``ast.dump`` and ``ast.unparse`` write one tree differently from one Python to the next. The
-    same from 3.11 on are the classes of nodes, and the names and values of their fields, but for:
+    The output of ``ast.dump`` and ``ast.unparse`` varies between versions of Python. Since 3.11 the
+    classes of nodes and the names and values of their fields are stable, with these exceptions:
 
-    * fields that a later Python adds, which are None or an empty list in a tree that an earlier one
-      could parse too (``type_params`` since 3.12): such fields are left out;
-    * the order of ``_fields``, which nobody promises: they are sorted;
-    * where the text between an f-string's braces is cut, and empty pieces of it (3.12 has a new
-      parser of f-strings): pieces are joined;
-    * ``repr`` of a string, which escapes what this Python's Unicode tables call unprintable, and of
-      an integer, which a limit may forbid: ``ascii`` and hexadecimal digits depend on neither.
+    * Later versions add fields (``type_params`` in 3.12). These are None or an empty list if an
+      earlier version could parse the text, so such fields are left out.
+    * The order of ``_fields`` is not guaranteed, so they are sorted.
+    * The new f-string parser of 3.12 cuts the text between braces differently and may produce empty
+      pieces, so pieces are joined.
+    * ``repr`` of a string depends on the Unicode tables, and ``repr`` of an integer is limited in
+      length, so strings are written with ``ascii`` and integers in hexadecimal.
 
-    Statements without effect are left out: ``pass``, and each string that stands alone, which is
-    what docstrings of modules, classes, functions and fields are. Annotations count: dataclasses
-    read them. A stack of its own, not the call stack, bounds the depth of the tree.
+    Statements without effect are left out: ``pass`` and bare strings, which include all docstrings.
+    Annotations count, because dataclasses read them. An explicit stack avoids Python's recursion
+    limit.
     """
     stack: list[Any] = [tree]
     while stack:
@@ -94,7 +94,7 @@ def _walk(tree: ast.AST, words: list[str]) -> Iterator[ast.AST]:
 
 
 def _content(node: ast.AST, name: str) -> Any:
-    """A field's value without what has no effect."""
+    """A field's value without the parts that have no effect."""
     value: Any = None if name in SKIPPED else getattr(node, name, None)
     if isinstance(node, ast.JoinedStr) and name == "values":
         return _joined(value)

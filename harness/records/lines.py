@@ -1,4 +1,4 @@
-"""Runs and measurements, the hash that names what was asked, and which of two lines stands."""
+"""Lines of records, the identity hash of each run, and merging of lines."""
 
 from __future__ import annotations
 
@@ -19,59 +19,59 @@ from harness.specs.scenario import Replicate, Scenario
 
 FINISHED, DIVERGED, CHANGED = "finished", "diverged", "changed architecture"
 FAILED = "failed"
-"""The method raised, was killed, hung or ran out of time: there is no model."""
+"""The method raised an error, was killed, hung or ran out of time, and left no model."""
 STATUSES = (FINISHED, DIVERGED, CHANGED, FAILED)
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What a run rests on besides its scenario; runs of different bases share no table.
+    """What a run depends on besides its scenario; runs with different bases share no table.
 
-    The name of the class is the exception: it is for readers, and separates nothing.
+    ``class_name`` is the exception: it only informs readers, and separates no runs.
     """
 
     data: str
     """The hash of the images and labels."""
     build: str = ""
-    """The backbone's name; a plugin's comes with the hash of its source."""
+    """The backbone's name, followed by its source hash if a plugin provides it."""
     code: int = 0
-    """The version of the harness's numbers."""
+    """The version of the harness's numbers: ``harness.version.CODE``."""
     class_name: str = ""
-    """The name of the class that is forgotten, where the data set names it."""
+    """The name of the forgotten class, if the data set names its classes."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One model that was made, and what was asked for it."""
+    """One model, and the request that produced it."""
 
     run_id: str
-    """The hash of what was asked; protocols have no part in it."""
+    """The hash of the request; protocols are not part of it."""
     scenario: Scenario
     basis: Basis
     replicate: Replicate
     method: str
     config: Mapping[str, Any]
     draw: int
-    """Which of the K retrained models; 0 for every other method."""
+    """The number of a retrained model among the K; 0 for every other method."""
     source: str
     """The hash of the method's source; empty for the two references."""
     status: str
     circumstances: Mapping[str, Any]
-    """Device, packages, commit, when it finished."""
+    """Device, packages, commit and time of completion."""
     cost: Cost
     chosen: str = ""
-    """How its settings were chosen, where they are not the method's defaults."""
+    """How the settings were chosen; empty for the method's defaults."""
     tuning_passes: float = 0.0
-    """What all trials of the method's tuning took together."""
+    """The total passes of all trials of the method's tuning."""
     digest: str = ""
-    """Of its logits, train and test: 20 hexadecimal digits; empty where there are none."""
+    """The digest of its train and test logits: 20 hexadecimal digits; empty if it has none."""
     original: str = ""
-    """The digest of the original's logits."""
+    """The digest of the original model's logits."""
     retrained: tuple[str, ...] = ()
-    """Those of the K retrained models that it is measured against; a retrained one is among its
-    own."""
+    """The digests of the K retrained models that the run is measured against, including its own
+    if the run itself is a retrained model."""
     reason: str = ""
-    """One line: why the status is not FINISHED."""
+    """Why the status is not FINISHED, in one line."""
 
     def __post_init__(self) -> None:
         check_name("method", self.method)
@@ -79,9 +79,9 @@ class Run:
 
     @cached_property
     def outcome(self) -> str:
-        """What came of it beside what, on one machine; empty for lines without digests.
+        """The hash of the results of this run and its references; empty for lines without digests.
 
-        Runs of one ``run_id`` and different outcomes are of machines that compute differently.
+        Runs with one ``run_id`` and different outcomes come from machines that compute differently.
         """
         return outcome_of(self.digest, self.original, self.retrained)
 
@@ -101,7 +101,7 @@ class Measurement:
     version: int
     estimates: Mapping[str, Estimate]
     outcome: str = ""
-    """Of the run that was measured."""
+    """The outcome of the measured run."""
 
     def __post_init__(self) -> None:
         check_name("protocol", self.protocol)
@@ -110,7 +110,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Undefined:
-    """A method that has no row in a scenario, and why."""
+    """A method that cannot run in a scenario, and why."""
 
     scenario: str
     method: str
@@ -138,20 +138,20 @@ Line = Run | Measurement | Undefined | Definition
 
 
 def identity(asked: Any) -> str:
-    """The name of what was asked: 20 hexadecimal digits, the same on every machine."""
+    """The hash that identifies a request: 20 hexadecimal digits, the same on every machine."""
     return hashlib.sha256(canonical(asked).encode()).hexdigest()[:20]
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and without spaces; a dataclass also tells its class."""
+    """JSON with sorted keys and without spaces; each dataclass includes its class name."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, tuples and mappings as JSON's own types.
+    """Converts dataclasses, tuples and mappings to JSON types.
 
-    A field that was added later than its class (``metadata={"later": True}``) is left out while it
-    has its default, so that what was asked for before keeps its name.
+    A field that was added after its class (``metadata={"later": True}``) is omitted at its default,
+    so that earlier requests keep their identities.
 
     Raises TypeError for a value that has no exact JSON form.
     """
@@ -172,7 +172,7 @@ def plain(value: Any) -> Any:
 
 
 def _fields(spec: Any) -> dict[str, Any]:
-    """Without later additions at their defaults, so that what was asked before keeps its name."""
+    """The fields as JSON types, without later additions at their defaults."""
     values = {each: getattr(spec, each.name) for each in dataclasses.fields(spec)}
     return {
         each.name: plain(value)
@@ -182,25 +182,25 @@ def _fields(spec: Any) -> dict[str, Any]:
 
 
 def merge(*sources: Iterable[Line]) -> list[Line]:
-    """All lines, sorted; of two with one identity the later source's stands.
+    """All lines, sorted; of two lines with one identity, the line from the later source wins.
 
-    But a protocol's higher version stands, wherever it comes from, and so does any other status
-    of a run beside a failure.
+    There are two exceptions, whatever the source: the higher version of a protocol wins, and a
+    failed run loses to any other status of that run.
     """
     by_key: dict[tuple[str, ...], Line] = {}
     for source in sources:
         for line in source:
-            there = by_key.get(_key(line))
-            if there is None or _precedence(line) >= _precedence(there):
+            present = by_key.get(_key(line))
+            if present is None or _precedence(line) >= _precedence(present):
                 by_key[_key(line)] = line
-    made = {
+    succeeded = {
         line.run_id for line in by_key.values() if isinstance(line, Run) and line.status != FAILED
     }
     lines = (by_key[key] for key in sorted(by_key))
     return [
         line
         for line in lines
-        if not (isinstance(line, Run) and line.status == FAILED and line.run_id in made)
+        if not (isinstance(line, Run) and line.status == FAILED and line.run_id in succeeded)
     ]
 
 
@@ -212,8 +212,9 @@ def _precedence(line: Line) -> int:
 
 def _key(line: Line) -> tuple[str, ...]:
     if isinstance(line, Run):
-        own = line.replicate
-        order = f"{own.seed:012d}", f"{own.forget_seed:012d}", f"{line.draw:06d}"
+        seed = line.replicate.seed
+        forget_seed = line.replicate.forget_seed
+        order = f"{seed:012d}", f"{forget_seed:012d}", f"{line.draw:06d}"
         return ("run", line.method, *order, line.run_id, line.outcome)
     if isinstance(line, Undefined):
         return ("undefined", line.scenario, line.method)
@@ -223,5 +224,5 @@ def _key(line: Line) -> tuple[str, ...]:
 
 
 def identity_of(line: Run | Measurement) -> tuple[str, str]:
-    """Which run it is, or is measured on: what was asked, and what came of it on which machine."""
+    """The (run_id, outcome) of a run, or of the run that was measured."""
     return line.run_id, line.outcome

@@ -1,4 +1,4 @@
-"""Runs and measurements as JSON lines: written, read, and checked."""
+"""Writes, reads and checks records as JSON lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KIND = {cls: kind for kind, cls in CLASSES.items()}
 
 
 class Circumstances(TypedDict):
-    """What a page reads of a run's circumstances; a line may tell more."""
+    """The circumstances of a run that pages use; a line may contain more."""
 
     device: str
     hardware: str
@@ -29,31 +29,30 @@ class Circumstances(TypedDict):
     commit: str
     finished: str
     isolated: NotRequired[bool]
-    """Whether the method ran in a process of its own; earlier lines lack it."""
+    """Whether the method ran in its own process; missing in earlier lines."""
     capability: NotRequired[str]
-    """The instruction set that torch computed with; earlier lines lack it."""
+    """The instruction set that torch used; missing in earlier lines."""
 
 
-class Told(TypedDict):
-    """The part of a run's line that its class does not describe."""
+class UntypedPart(TypedDict):
+    """The part of a run's line for which ``Run`` declares no exact types."""
 
     circumstances: Circumstances
 
 
 LATER = ("digest", "original", "retrained", "reason", "outcome")
-"""Fields that earlier lines lack: left out while they are empty, so that such a line is written
-back as it was."""
+"""Fields that earlier lines lack: omitted if empty, so that writing such a line reproduces it."""
 
 MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
 """Raised for an invalid record."""
 
 
 class Reading(NamedTuple):
-    """What a text of records holds."""
+    """The content of a text of records."""
 
     lines: list[Line]
     newer: list[str]
-    """Lines that a newer version of this program wrote, as they stand there."""
+    """Lines that a newer version of this program wrote, verbatim."""
 
 
 def write_line(line: Line) -> str:
@@ -63,15 +62,15 @@ def write_line(line: Line) -> str:
 
 
 def fields_of(line: Line) -> dict[str, Any]:
-    """A line as JSON holds it, less its kind; ``line_of`` reads it."""
-    own = _apart(line)
+    """A line as JSON types, without its kind; ``line_of`` converts it back."""
+    own = _plain_fields(line)
     if isinstance(line, Run):
         own["scenario"] = _scenario_fields(line.scenario, own.pop("basis"))
     return {name: value for name, value in own.items() if value or name not in LATER}
 
 
 def _scenario_fields(scenario: Scenario, basis: Mapping[str, Any]) -> dict[str, Any]:
-    """One object holds a run's scenario and its basis, less what of this is not known."""
+    """One object with a run's scenario and the non-empty fields of its basis."""
     fields = {**plain(scenario), **{name: value for name, value in basis.items() if value}}
     rule = scenario.forget
     if isinstance(rule, RecordedRule):
@@ -79,23 +78,23 @@ def _scenario_fields(scenario: Scenario, basis: Mapping[str, Any]) -> dict[str, 
     return fields
 
 
-def _apart(value: Any) -> Any:
-    """A field's value, with the dataclasses in it taken apart."""
+def _plain_fields(value: Any) -> Any:
+    """A field's value with every dataclass in it, except a scenario, converted to a dictionary."""
     if own := OWN.get(type(value)):
         if isinstance(value, Scenario):
             return value
-        return {name: _apart(getattr(value, name)) for name in own}
+        return {name: _plain_fields(getattr(value, name)) for name in own}
     if isinstance(value, tuple):
-        return [_apart(item) for item in value]
+        return [_plain_fields(item) for item in value]
     if isinstance(value, Mapping):
-        return {name: _apart(item) for name, item in value.items()}
+        return {name: _plain_fields(item) for name, item in value.items()}
     return value
 
 
 def read_lines(text: str, where: str) -> Reading:
     """The records in a text.
 
-    Raises UserError that names the place and the line of the first one that is none.
+    Raises UserError that names the place and the number of the first invalid line.
     """
     found = Reading([], [])
     for number, raw in enumerate(text.split("\n"), start=1):
@@ -117,7 +116,7 @@ def read_lines(text: str, where: str) -> Reading:
 
 
 def line_of(fields: Mapping[str, Any]) -> Line:
-    """The line of a kind that this version knows; raises one of MALFORMED for an invalid one."""
+    """A line of a kind that this version knows; raises one of MALFORMED if it is invalid."""
     kind = CLASSES[fields["kind"]]
     if kind is Run:
         return run_of({name: fields[name] for name in fields if name != "kind"})
@@ -126,17 +125,17 @@ def line_of(fields: Mapping[str, Any]) -> Line:
 
 
 def run_of(fields: Mapping[str, Any]) -> Run:
-    """The run that ``fields_of`` took apart; raises one of MALFORMED for an invalid one."""
-    msgspec.convert(fields, Told)
-    told = fields["scenario"]
-    if not isinstance(told, Mapping):
-        raise TypeError(f"scenario: expected an object; got {told!r:.60}")
-    scenario, basis = _scenario_and_basis(json.dumps(told, sort_keys=True))
+    """The run from the output of ``fields_of``; raises one of MALFORMED if it is invalid."""
+    msgspec.convert(fields, UntypedPart)
+    problem = fields["scenario"]
+    if not isinstance(problem, Mapping):
+        raise TypeError(f"scenario: expected an object; got {problem!r:.60}")
+    scenario, basis = _scenario_and_basis(json.dumps(problem, sort_keys=True))
     return msgspec.convert({**fields, "scenario": scenario, "basis": basis}, Run)
 
 
 def scenario_of(fields: Mapping[str, Any]) -> Scenario:
-    """The scenario that ``plain`` took apart; raises one of MALFORMED for an invalid one."""
+    """The scenario from the output of ``plain``; raises one of MALFORMED if it is invalid."""
     for part, name in ((fields, "Scenario"), (fields["recipe"], "Recipe")):
         if part.get("is") != name:
             raise ValueError(f"expected a {name}; got {part.get('is')!r:.60}")
@@ -145,17 +144,18 @@ def scenario_of(fields: Mapping[str, Any]) -> Scenario:
     return Scenario(**{**own, "recipe": recipe, "forget": _rule_of(fields["forget"])})
 
 
-def _rule_of(told: Mapping[str, Any]) -> ForgetRule:
-    if rule := RULES.get(told["is"]):
-        return msgspec.convert(told, rule)
-    if not is_recorded(told):
-        raise ValueError(f"forget: expected a forget rule; got {told!r:.60}")
-    return RecordedRule.read(told)
+def _rule_of(recorded: Mapping[str, Any]) -> ForgetRule:
+    if rule := RULES.get(recorded["is"]):
+        return msgspec.convert(recorded, rule)
+    if not is_recorded(recorded):
+        raise ValueError(f"forget: expected a forget rule; got {recorded!r:.60}")
+    return RecordedRule.read(recorded)
 
 
 @lru_cache(maxsize=256)
 def _scenario_and_basis(text: str) -> tuple[Scenario, Basis]:
-    """What a run's line says of its problem; read once, since thousands of runs share one."""
+    """The scenario and basis of a run's line; cached, because thousands of runs share them."""
     fields = json.loads(text)
     basis = msgspec.convert({name: fields[name] for name in fields if name in OWN[Basis]}, Basis)
-    return scenario_of({n: fields[n] for n in fields if n not in OWN[Basis]}), basis
+    own = {name: fields[name] for name in fields if name not in OWN[Basis]}
+    return scenario_of(own), basis

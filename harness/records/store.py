@@ -1,4 +1,4 @@
-"""Results of steps as checksummed files, named by what was asked, written whole or not at all."""
+"""The store: results of steps in checksummed files, written atomically and named by identity."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ FACTS, TENSORS, SEAL = "facts.json", "tensors.safetensors", "seal.json"
 
 
 class StepId(NamedTuple):
-    """What names a step, and its result in the store."""
+    """Identifies a step, and its result in the store."""
 
     kind: str
-    """What is done, which is the folder that the result lies in."""
+    """The kind of work, which is also the result's folder."""
     key: str
-    """The hash of all that the result depends on."""
+    """The hash of everything that the result depends on."""
 
 
 class CorruptionError(Exception):
-    """A file of the store is not what was once written to it."""
+    """A file of the store differs from what was written."""
 
 
 class StoreError(UserError):
-    """The store cannot be written to, for example because the disk is full: the run stops."""
+    """The store cannot be written to, for example because the disk is full; this stops the run."""
 
     size = 0
-    """Bytes of the result that could not be written, as far as they are known."""
+    """Bytes of the result that could not be written; 0 if unknown."""
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """What a step left behind."""
+    """The result of a step."""
 
     facts: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
 
 
 class Store:
-    """A folder ``kind/key/`` a result, with a seal that holds the checksum of each of its files.
+    """One folder ``kind/key/`` per result, with a seal that contains the checksum of each file.
 
-    Several processes may use one store: a step is computed under its lock, which the operating
-    system releases when its holder dies, and a result appears by one rename.
+    Several processes may use one store. A step is computed under its lock, which the operating
+    system releases if the process dies, and its result appears in a single rename.
     """
 
     def __init__(self, root: Path) -> None:
@@ -63,26 +63,26 @@ class Store:
         self._held: set[Path] = set()
         if root.exists() and not root.is_dir():
             raise UserError(
-                f"--store {root} is a file; expected a folder, or a path to make one at"
+                f"--store {root} is a file; expected a folder, or a path where one can be created"
             )
 
     def open(self) -> None:
-        """Makes the folder; raises StoreError where it cannot be written to."""
+        """Creates the folder; raises StoreError if it cannot be written to."""
         with self._writing():
             (self.root / "locks").mkdir(parents=True, exist_ok=True)
             (self.root / "locks" / ".written").touch()
 
     def has(self, kind: str, key: str) -> bool:
-        """Whether the result is there; its checksums are not read."""
+        """Whether the result exists; its checksums are not checked."""
         return (self._folder(kind, key) / SEAL).exists()
 
     def keys(self, kind: str) -> list[str]:
-        """The names of all results of one kind, sorted."""
+        """The keys of all results of one kind, sorted."""
         folder = self.root / kind
         return sorted(path.parent.name for path in folder.glob(f"*/{SEAL}"))
 
     def read(self, kind: str, key: str, *, tensors: bool = True) -> Entry:
-        """The result, after its checksums were compared.
+        """Reads a result and checks its checksums.
 
         Raises CorruptionError that names the file and the reason.
         """
@@ -93,7 +93,7 @@ class Store:
         return Entry(facts, _loaded(path) if tensors and path.exists() else {})
 
     def fault(self, kind: str, key: str) -> str:
-        """What is wrong with a result; empty where nothing is."""
+        """What is wrong with a result; empty if nothing is."""
         try:
             self._verify(self._folder(kind, key))
         except CorruptionError as error:
@@ -103,14 +103,14 @@ class Store:
     def write(
         self, kind: str, key: str, facts: Mapping[str, Any], tensors: Mapping[str, Tensor] | None
     ) -> None:
-        """Puts a result in its place; call it under the result's lock.
+        """Writes a result; the caller must hold its lock.
 
-        Raises StoreError where it cannot be written, and leaves nothing of it behind.
+        Raises StoreError if the result cannot be written, and then leaves nothing behind.
         """
         draft = self.root / "drafts" / f"{kind}-{key}"
         text = json.dumps(facts, sort_keys=True, indent=1, allow_nan=False)
         self.discard(kind, key)
-        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(draft, ignore_errors=True)  # left by a process that was killed
         try:
             with self._writing():
                 self._put(draft, self._folder(kind, key), text, tensors)
@@ -135,16 +135,16 @@ class Store:
         _flush(folder.parent)
 
     def discard(self, kind: str, key: str) -> None:
-        """Removes a result, whole or broken; nothing happens where there is none."""
+        """Removes a result, intact or corrupt; does nothing if there is none."""
         folder = self._folder(kind, key)
         with self._writing():
             if folder.exists():
-                _remove(folder / SEAL)  # from here on it is no result
+                _remove(folder / SEAL)  # without its seal it is no longer a result
                 _remove(folder)
 
     @contextmanager
     def lock(self, kind: str, key: str) -> Iterator[bool]:
-        """Whether this process now holds the step; it does not wait for another."""
+        """Tries to lock a step without waiting; yields whether this process now holds the lock."""
         self.open()
         path = self.root / "locks" / f"{kind}-{key}.lock"
         held = FileLock(path)
@@ -161,10 +161,10 @@ class Store:
             self._held.discard(path)
             held.release()
 
-    def let_go(self) -> None:
-        """In a forked process: closes the locks that its parent holds, which stay the parent's.
+    def close_inherited_locks(self) -> None:
+        """Closes the parent's lock files in a forked process; the parent keeps its locks.
 
-        Else a process that outlives its parent would keep them.
+        Otherwise a process that outlives its parent would keep them locked.
         """
         held = [path.stat() for path in self._held]
         for descriptor in [int(path.name) for path in Path("/dev/fd").iterdir()]:
@@ -173,8 +173,8 @@ class Store:
                 if any(os.path.samestat(here, lock) for lock in held):
                     os.close(descriptor)
 
-    def try_room(self, size: int) -> None:
-        """Writes as many bytes and removes them; raises StoreError where that is impossible."""
+    def check_space(self, size: int) -> None:
+        """Writes ``size`` bytes and removes them; raises StoreError if they do not fit."""
         draft = self.root / "drafts" / f"room-{os.getpid()}"
         try:
             with self._writing():
@@ -189,14 +189,14 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turns what the operating system refuses into a StoreError."""
+        """Converts errors of writing to StoreError."""
         try:
             yield
         except OSError as error:
-            if isinstance(error, Timeout):  # the lock is another's
+            if isinstance(error, Timeout):  # another process holds the lock
                 raise
             raise StoreError(f"cannot write to --store {self.root}: {error.strerror}") from None
-        except SafetensorError as error:  # its way to say that a disk is full
+        except SafetensorError as error:  # raised, for example, if the disk is full
             raise StoreError(f"cannot write to --store {self.root}: {error}") from None
 
     def _folder(self, kind: str, key: str) -> Path:
@@ -207,18 +207,20 @@ class Store:
             sums = json.loads((folder / SEAL).read_text(encoding="utf-8"))
             sealed = {FACTS, *({TENSORS} if (folder / TENSORS).exists() else ())}
             if not isinstance(sums, dict) or not sealed <= {*sums}:
-                raise CorruptionError(f"{folder / SEAL}: it lacks a checksum of {sorted(sealed)}")
+                raise CorruptionError(
+                    f"{folder / SEAL}: a checksum is missing; expected {sorted(sealed)}"
+                )
             for name, expected in sums.items():
                 if name not in skip and _checksum(folder / name) != expected:
-                    raise CorruptionError(f"{folder / name}: its checksum differs from its seal's")
+                    raise CorruptionError(f"{folder / name}: its checksum differs from {SEAL}")
         except (OSError, ValueError) as error:
             raise CorruptionError(f"{folder}: {type(error).__name__}: {error}") from None
 
 
 def _loaded(path: Path) -> Mapping[str, Tensor]:
-    from safetensors.torch import load  # noqa: PLC0415 - it brings torch, which pages do without
+    from safetensors.torch import load  # noqa: PLC0415 - imports torch, which pages do not need
 
-    return load(path.read_bytes())  # load_file takes no path but in UTF-8
+    return load(path.read_bytes())  # load_file accepts only paths in UTF-8
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -229,17 +231,17 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """20 hexadecimal digits over names, types, shapes and bytes; empty where there are none."""
+    """20 hexadecimal digits over names, types, shapes and bytes; empty without tensors."""
     if not tensors:
         return ""
     import torch  # noqa: PLC0415
 
-    found = hashlib.sha256()
+    total = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
-        found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        found.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:20]
+        total.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()[:20]
 
 
 def _checksum(path: Path) -> str:
@@ -248,7 +250,7 @@ def _checksum(path: Path) -> str:
 
 
 def _remove(path: Path) -> None:
-    """Removes a file or a folder, whatever ought to be in its place."""
+    """Removes a path, whether it is a file or a folder."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

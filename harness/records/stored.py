@@ -1,4 +1,4 @@
-"""The lines that a store holds."""
+"""The lines in a store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KIND_OF_LINE = {
     UNDEFINED: "undefined",
     DEFINITION: "definition",
 }
-"""The kinds of the store that hold lines."""
+"""The kinds of result that contain a line → the kind of that line."""
 
 
 def stored_lines(
@@ -26,19 +26,19 @@ def stored_lines(
     report: Callable[[str], None],
     steps: Collection[StepId] | None = None,
 ) -> list[Line]:
-    """The lines of a store's runs, failed ones too, or of these steps of it.
+    """The lines in a store, including failed runs; with ``steps``, only the lines of these steps.
 
-    A broken result, and those that a newer version wrote, are reported and left out.
+    Corrupt results, and results that a newer version wrote, are reported and left out.
     """
     found: list[Line] = []
     newer = 0
-    for kind, of_line in KIND_OF_LINE.items():
+    for kind, line_kind in KIND_OF_LINE.items():
         keys = store.keys(kind) if steps is None else [key for of, key in steps if of == kind]
         for key in keys:
             if steps is not None and not store.has(kind, key):
                 continue
             try:
-                fields = {"kind": of_line, **store.read(kind, key).facts["line"]}
+                fields = {"kind": line_kind, **store.read(kind, key).facts["line"]}
                 if is_newer(fields):
                     newer += 1
                 else:
@@ -49,7 +49,7 @@ def stored_lines(
                 report(f"left out: {kind}/{key} is not a record ({type(error).__name__}: {error})")
     if newer:
         report(newer_text(newer, f"results of {store.root}"))
-    there = {identity_of(line) for line in found if isinstance(line, Run)}
+    runs = {identity_of(line) for line in found if isinstance(line, Run)}
     return merge(
-        line for line in found if not isinstance(line, Measurement) or identity_of(line) in there
+        line for line in found if not isinstance(line, Measurement) or identity_of(line) in runs
     )

@@ -1,4 +1,4 @@
-"""Settings that were chosen by tuning: a readable file a scenario, with every trial in it."""
+"""Tuned settings: one readable file per scenario, with every trial."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from harness.specs.names import check_name
 from harness.specs.scenario import Scenario
 
 FOLDER = "tuned"
-"""Beside the pages."""
+"""The name of the folder, which lies beside the pages."""
 
-NO_PART = ("name", "dataset", "replicates")
-"""What of a scenario a tuning does not depend on; the data's fingerprint stands for the data."""
+IRRELEVANT = ("name", "dataset", "replicates")
+"""Fields of a scenario that do not affect tuning; the fingerprint identifies the data."""
 
 
-ODD = (ValueError, TypeError, KeyError, AttributeError)
+INVALID = (ValueError, TypeError, KeyError, AttributeError)
 """Raised for an invalid entry."""
 
 OF = ", of "
-"""What follows it in ``Tuning.chosen`` is what the tuning was of, where that is not the present."""
+"""Separates, in ``Tuning.chosen``, the tuning from the outdated source or definition it was for."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One try of some settings."""
+    """One trial of some settings."""
 
     settings: Mapping[str, str | int | float | bool | None]
     gap: float | None
-    """Percentage points; none where it failed, diverged or went over the budget."""
+    """Percentage points; None if the trial failed, diverged or exceeded the budget."""
     passes: float
-    """Of all its runs together."""
+    """The total of all runs of the trial."""
     note: str = ""
-    """Why it has no gap."""
+    """Why the gap is missing."""
 
     def __post_init__(self) -> None:
         settle(self, "trial", gap=OrNone(NOT_NEGATIVE), passes=NOT_NEGATIVE)
@@ -55,31 +55,31 @@ class Tuning:
     source: str
     """The hash of the method's source."""
     replicates: int
-    """Original models that each trial was judged on."""
+    """The number of original models on which each trial was evaluated."""
     trials: tuple[Trial, ...]
     problem: str = ""
-    """What ``problem_of`` gave; empty in files of versions before it."""
+    """The hash from ``problem_of``; empty in files of earlier versions."""
 
     def __post_init__(self) -> None:
         if not self.trials or self.replicates < 1:
-            raise ValueError("expected one trial or more, on one replicate or more")
+            raise ValueError("expected at least one trial on at least one replicate")
 
     @property
     def best(self) -> Trial | None:
-        """The trial of the smallest gap, the earliest of several; none where all failed."""
-        there = [trial for trial in self.trials if trial.gap is not None]
-        return min(there, key=lambda trial: trial.gap or 0.0, default=None)
+        """The trial with the smallest gap, the earliest on a tie; None if all failed."""
+        finished = [trial for trial in self.trials if trial.gap is not None]
+        return min(finished, key=lambda trial: trial.gap or 0.0, default=None)
 
     @property
     def passes(self) -> float:
-        """What all trials took together."""
+        """The total passes of all trials."""
         return sum(trial.passes for trial in self.trials)
 
     def __str__(self) -> str:
         return f"tuned, {len(self.trials)} trial{'s' * (len(self.trials) > 1)}"
 
     def chosen(self, source: str, problem: str) -> str:
-        """What a row says of its settings whose method and problem have these hashes now."""
+        """How a row describes these settings, given the current hashes of method and problem."""
         stale = ["source"] * (source != self.source)
         stale += ["definition"] * (self.problem not in ("", problem))
         words = [f"an earlier {' and '.join(stale)}"] * bool(stale)
@@ -89,32 +89,32 @@ class Tuning:
     def apply(self, config: Any) -> Any:
         """The config with the best settings.
 
-        Raises ValueError or TypeError where they do not fit it any more.
+        Raises ValueError or TypeError if they no longer fit it.
         """
         return replace(config, **self.best.settings) if self.best else config
 
 
 @dataclass(frozen=True)
 class Unread:
-    """A method's entry that this version cannot read; a file that is written keeps it."""
+    """A method's entry that this version cannot read; it is kept when the file is rewritten."""
 
     entry: Any
     reason: str
 
 
 def problem_of(scenario: Scenario, fingerprint: str, build: str) -> str:
-    """The hash of all that a tuning's gaps depend on, but for the method and the seeds.
+    """The hash of everything that a tuning's gaps depend on, except the method and the seeds.
 
-    That is the scenario's definition, the content of its data and the source of its backbone.
+    It covers the scenario's definition, the content of its data and the source of its backbone.
     """
-    parts = {name: value for name, value in plain(scenario).items() if name not in NO_PART}
+    parts = {name: value for name, value in plain(scenario).items() if name not in IRRELEVANT}
     return identity({**parts, "data": fingerprint, "backbone": build})
 
 
 def read(folder: Path, scenario: str) -> dict[str, Tuning | Unread]:
-    """Method → tuning; empty where the scenario has no file.
+    """Method → tuning; empty if the scenario has no file.
 
-    Raises UserError for a file that is not one of these.
+    Raises UserError for an invalid file.
     """
     path = folder / f"{scenario}.json"
     try:
@@ -123,7 +123,7 @@ def read(folder: Path, scenario: str) -> dict[str, Tuning | Unread]:
         return {name: _entry(name, each) for name, each in entries.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, RecursionError, *ODD) as error:
+    except (OSError, RecursionError, *INVALID) as error:
         raise UserError(
             f"{path}: not a file of tuned settings ({type(error).__name__}: {error}); restore it "
             f"from git, or remove it to run with defaults"
@@ -131,10 +131,10 @@ def read(folder: Path, scenario: str) -> dict[str, Tuning | Unread]:
 
 
 def write(folder: Path, scenario: str, tunings: Mapping[str, Tuning]) -> None:
-    """Puts these methods' entries into the scenario's file, by one rename.
+    """Writes these methods' entries to the scenario's file, in a single rename.
 
-    All other entries stay as they are then, whoever wrote them. Raises UserError where nothing can
-    be written there, also for no entry.
+    All other entries in the file are kept, whoever wrote them. Raises UserError if the folder is
+    not writable, even if there is nothing to write.
     """
     with _writing(folder), FileLock(folder / f".{scenario}.lock"):
         if not tunings:
@@ -157,7 +157,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 def _text(tuning: Tuning | Unread) -> str:
-    """A line a trial, for a reader's eye and for git's."""
+    """The entry as JSON with one line per trial, to be readable in the file and in diffs."""
     if isinstance(tuning, Unread):
         return json.dumps(tuning.entry, indent=1).replace("\n", "\n ")
     best = tuning.best
@@ -182,17 +182,17 @@ def _entry(name: str, entry: Any) -> Tuning | Unread:
         best = tuning.best
         if (entry["settings"], entry["gap"]) != ((best.settings, best.gap) if best else ({}, None)):
             raise ValueError(
-                "its settings and gap are not those of its best trial; `unlearn run --set` sets by "
-                "hand"
+                "its settings and gap are not those of its best trial; to set them by hand, use "
+                "`unlearn run --set`"
             )
-    except ODD as error:
+    except INVALID as error:
         missing = "it lacks " if isinstance(error, KeyError) else ""
         return Unread(entry, f"{missing}{error}")
     return tuning
 
 
 def tuning_of(parts: Mapping[str, Any]) -> Tuning:
-    """The tuning that ``dataclasses.asdict`` took apart; raises one of ``ODD`` where it is none."""
+    """The tuning from the output of ``dataclasses.asdict``; raises one of ``INVALID``."""
     _require_known(parts, [field.name for field in fields(Tuning)])
     for each in parts["trials"]:
         _require_known(each, [field.name for field in fields(Trial)])
@@ -200,20 +200,20 @@ def tuning_of(parts: Mapping[str, Any]) -> Tuning:
 
 
 def _require_known(found: Iterable[str], known: Iterable[str]) -> None:
-    odd = sorted({*found} - {*known})
-    if odd:
-        raise ValueError(f"unknown field {odd[0]!r}, as of a newer version")
+    unknown = sorted({*found} - {*known})
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r}, perhaps of a newer version")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of two values under one name Python would take the latter."""
+    """A JSON object without repeated names, of which Python would keep only the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} is there twice")
+        raise ValueError(f"{twice!r} occurs twice")
     return found
 
 
 def _finite(constant: str) -> float:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a valid JSON number")

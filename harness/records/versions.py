@@ -1,8 +1,8 @@
-"""Whether a line is of a newer version of this program: then it is kept, and not read.
+"""Detects lines that a newer version of this program wrote: they are kept but not read.
 
-The one rule for files of records and for stores. Such a line is of an unknown kind or status, has a
-field that is unknown here, at any depth, or is of a later version of the harness's numbers. (Of a
-protocol the highest version stands, whoever measured it.)
+The same rule applies to files of records and to stores. Such a line has an unknown kind or status,
+an unknown field at any depth, or a later version of the harness's numbers. A protocol's version
+does not count: the highest one wins, whoever measured it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RULES: Mapping[str, type[ForgetRule]] = {rule.__name__: rule for rule in BUILT_I
 PARTS: Mapping[str, type[Any]] = {
     part.__name__: part for part in (Scenario, Recipe, Augmentation, *BUILT_IN)
 }
-"""What a scenario is made of, by the name under which ``plain`` writes it."""
+"""The classes of a scenario's parts, by the name that ``plain`` writes."""
 
 OWN: Mapping[type[Any], frozenset[str]] = {
     cls: frozenset(field.name for field in dataclasses.fields(cls))
@@ -42,31 +42,34 @@ OWN: Mapping[type[Any], frozenset[str]] = {
 
 
 def is_newer(fields: Any) -> bool:
-    """Whether a newer version wrote what was read from a line."""
+    """Whether a newer version wrote the line with these fields."""
     if not _is_map(fields) or not isinstance(fields.get("kind"), str):
         return False
     cls = CLASSES.get(fields["kind"])
-    if cls is None or _has_more(fields, cls, "kind"):
+    if cls is None or _has_new_fields(fields, cls, "kind"):
         return True
     if cls is Measurement:
         estimates = fields.get("estimates")
-        return _is_map(estimates) and any(_has_more(e, Estimate) for e in estimates.values())
+        return _is_map(estimates) and any(_has_new_fields(e, Estimate) for e in estimates.values())
     if cls is Definition:
         metrics = fields.get("metrics")
-        return isinstance(metrics, list) and any(_has_more(each, Metric) for each in metrics)
+        return isinstance(metrics, list) and any(_has_new_fields(each, Metric) for each in metrics)
     return cls is Run and _is_newer_run(fields)
 
 
 def newer_text(count: int, of: str) -> str:
-    """What is said of such lines, once a place."""
+    """The message about such lines, printed once per place."""
     return f"{count} {of} were written by a newer version of this program; kept, not shown"
 
 
 def _is_newer_run(fields: Mapping[str, Any]) -> bool:
-    status, scenario = fields.get("status"), fields.get("scenario")
+    status = fields.get("status")
+    scenario = fields.get("scenario")
     if isinstance(status, str) and status not in STATUSES:
         return True
-    if _has_more(fields.get("cost"), Cost) or _has_more(fields.get("replicate"), Replicate):
+    if _has_new_fields(fields.get("cost"), Cost):
+        return True
+    if _has_new_fields(fields.get("replicate"), Replicate):
         return True
     if not _is_map(scenario):
         return False
@@ -78,7 +81,7 @@ def _is_newer_run(fields: Mapping[str, Any]) -> bool:
 
 
 def _is_newer_part(value: Any) -> bool:
-    """Whether something in a scenario is of a class that is unknown here, or has a new field."""
+    """Whether any part of a scenario has an unknown class or an unknown field."""
     if isinstance(value, list | tuple):
         return any(map(_is_newer_part, value))
     if not _is_map(value) or not isinstance(value.get("is"), str):
@@ -86,11 +89,11 @@ def _is_newer_part(value: Any) -> bool:
     part = PARTS.get(value["is"])
     if part is None and is_recorded(value):
         return False
-    return part is None or _has_more(value, part) or any(map(_is_newer_part, value.values()))
+    return part is None or _has_new_fields(value, part) or any(map(_is_newer_part, value.values()))
 
 
-def _has_more(value: Any, cls: type[Any], *besides: str) -> bool:
-    return _is_map(value) and not value.keys() <= {*OWN[cls], "is", *besides}
+def _has_new_fields(value: Any, cls: type[Any], *allowed: str) -> bool:
+    return _is_map(value) and not value.keys() <= {*OWN[cls], "is", *allowed}
 
 
 def _is_map(value: Any) -> TypeGuard[Mapping[str, Any]]:

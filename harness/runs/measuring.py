@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import UserError
-from harness.plugins.rules import revived
+from harness.plugins.rules import with_plugin_rule
 from harness.records.parsing import MALFORMED, run_of
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.stored import RUN
@@ -56,7 +56,7 @@ class Recorded:
 
     def revived(self, catalog: Catalog) -> Recorded:
         """The run with its forget rule loaded; raises UserError if no plugin provides the rule."""
-        scenario = revived(self.run.scenario, catalog)
+        scenario = with_plugin_rule(self.run.scenario, catalog)
         return replace(self, run=replace(self.run, scenario=scenario))
 
 

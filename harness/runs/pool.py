@@ -229,7 +229,7 @@ class _Pool:
             self._rebuild(step, result)
         else:
             if result.end == UNWRITTEN:
-                self._store.try_room(result.size)  # raises StoreError if the disk is full
+                self._store.check_space(result.size)  # raises StoreError if the disk is full
             self._fail(step, result)
 
     def _finish(self, step: Step, result: Result) -> None:

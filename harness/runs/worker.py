@@ -86,7 +86,7 @@ def attempt_apart(
     step: Step, workspace: Workspace, plan: Plan, most_passes: float, threads: int
 ) -> dict[str, Any]:
     """Does a step in a process forked for it; returns the fields of its ``Result``."""
-    workspace.store.let_go()
+    workspace.store.close_inherited_locks()
     torch.set_num_threads(threads)
     return asdict(attempt(step, workspace, plan, most_passes, isolated=True))
 

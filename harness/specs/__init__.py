@@ -1,1 +1,1 @@
-"""The nouns, frozen: what is unlearned, by which method, and how that is measured."""
+"""Frozen specs: what is unlearned, by which method, and how the result is measured."""

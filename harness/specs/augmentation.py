@@ -1,4 +1,4 @@
-"""What training may do to an image."""
+"""How training augments images."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from harness.specs.checks import Flag, require_own_class, settle
 
 CROP_PADDING = 4
-"""Pixels of black border from which a random crop is cut, as in every CIFAR recipe."""
+"""Width in pixels of the black border added before a random crop, as in every CIFAR recipe."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training may do to an image whose row allows it."""
+    """The augmentations that training applies to every row that allows them."""
 
     crop: bool = False
-    """Cut the image at a random place from a black border of ``CROP_PADDING`` pixels."""
+    """Pad the image with ``CROP_PADDING`` black pixels, then crop it at a random position."""
     flip: bool = False
-    """Mirror it left to right, half of the time."""
+    """Flip the image left to right with probability 1/2."""
 
     def __post_init__(self) -> None:
         require_own_class(self, Augmentation)

@@ -1,4 +1,4 @@
-"""Backbones and data sets by name, and every spec that the plugins gave."""
+"""Backbones, data sets, and the catalog of every spec that plugins provide."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network by name. What no plugin gives is built by timm."""
+    """A named network. timm builds any backbone that no plugin provides."""
 
     name: str
     build: Callable[..., nn.Module]
-    """``build(channels=…, classes=…, size=(h, w), stem=…)``; its input is normalised already."""
+    """``build(channels=…, classes=…, size=(h, w), stem=…)``; its input is already normalised."""
 
     def __post_init__(self) -> None:
         check_name("backbone", self.name)
@@ -40,14 +40,14 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A train and a test set by name."""
+    """A named train and test set."""
 
     name: str
     load: Callable[[Path], tuple[Data, Data]]
-    """From the folder of ``--data`` to (train, test), on the CPU."""
+    """Takes the folder given by ``--data``; returns (train, test) on the CPU."""
     source: str = ""
     channels: int | None = None
-    """Of an image; needed only where ``(n, c, h, w)`` looks like ``(n, h, w, c)``."""
+    """Channels per image; needed only if ``(n, c, h, w)`` could be read as ``(n, h, w, c)``."""
 
     def __post_init__(self) -> None:
         check_name("dataset", self.name)
@@ -65,7 +65,7 @@ Spec = Method | Backbone | Dataset | Protocol | Scenario | Suite
 
 @dataclass(frozen=True)
 class Catalog:
-    """Every spec by name, made once in ``main()`` and passed along."""
+    """Every spec by name, built once in ``main()`` and passed down."""
 
     methods: Mapping[str, Method] = field(default_factory=dict)
     backbones: Mapping[str, Backbone] = field(default_factory=dict)
@@ -74,6 +74,6 @@ class Catalog:
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     suites: Mapping[str, Suite] = field(default_factory=dict)
     origin: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """(kind, name) → the plugin that gave it."""
+    """(kind, name) → the plugin that provides it."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Plugin → why it was left out."""

@@ -1,4 +1,4 @@
-"""What a field of a spec may hold: checked and turned into Python's types where it is made."""
+"""Field checks: each spec validates its fields and converts them to Python types when created."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-LARGEST_INT, LARGEST_FLOAT = 2**63 - 1, 1e300
-"""A record's reader refuses more."""
+LARGEST_INT = 2**63 - 1
+LARGEST_FLOAT = 1e300
+"""Larger numbers are rejected: no reader of records accepts them."""
 
 
 class Kind(Protocol):
-    """What a field may hold; its text goes on from "must be"."""
+    """The values that a field accepts; ``str()`` completes the phrase "the field must be"."""
 
     def take(self, value: Any) -> Any:
-        """The value as it is kept; raises ValueError or TypeError where it may not be."""
+        """The value in the form that is stored; raises ValueError or TypeError if it is invalid."""
 
 
 def settle(spec: object, what: str, **kinds: Kind) -> None:
-    """Holds each named field of a frozen dataclass to its kind, and keeps it in that form.
+    """Checks each named field of a frozen dataclass and stores its converted value.
 
-    Raises ValueError or TypeError that names the spec, the field, what was found and what is
+    Raises ValueError or TypeError that names the spec, the field, the value found and the value
     expected.
     """
     for name, kind in kinds.items():
@@ -36,16 +37,16 @@ def settle(spec: object, what: str, **kinds: Kind) -> None:
 
 
 def require_own_class(spec: object, kind: type[Any]) -> None:
-    """Raises TypeError for a subclass, which a record could not tell from its parent."""
+    """Raises TypeError for a subclass, which a record could not distinguish from its parent."""
     if type(spec) is not kind:
         raise TypeError(
-            f"{type(spec).__name__} is a subclass of {kind.__name__}, which no record could hold; "
-            f"make a {kind.__name__}"
+            f"{type(spec).__name__} is a subclass of {kind.__name__}, which no record can "
+            f"represent; use {kind.__name__} itself"
         )
 
 
 def shown(value: Any) -> str:
-    """A value in an error: short, and with its type where the text alone would not tell it."""
+    """A short form of a value for an error, with its type if the text alone is ambiguous."""
     text = " ".join(repr(value).split())
     text = text if len(text) <= 60 else f"{text[:57]}…"
     if value is None or isinstance(value, int | float | str | type):
@@ -54,9 +55,9 @@ def shown(value: Any) -> str:
 
 
 def number_of(value: Any) -> int | float:
-    """Python's number for one of Python, NumPy or torch (0-d).
+    """Converts a number of Python, NumPy or torch (0-d) to a Python number.
 
-    Raises TypeError for everything else: text, a truth value, an array.
+    Raises TypeError for anything else, such as text, a boolean or an array.
     """
     if type(value) is int or type(value) is float:
         return value
@@ -69,7 +70,7 @@ def number_of(value: Any) -> int | float:
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number; 1.0 is none."""
+    """A whole number, given as an integer: 1.0 is rejected."""
 
     least: int = 0
     most: int = LARGEST_INT
@@ -79,7 +80,7 @@ class Whole:
         return f"a whole number of at least {self.least}{end}"
 
     def take(self, value: Any) -> int:
-        """As an int."""
+        """The value as an int."""
         number = number_of(value)
         if not isinstance(number, int):
             raise TypeError
@@ -90,16 +91,16 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """A finite number between two bounds, either of which may be left out of the range."""
+    """A finite number between two bounds, each inclusive or exclusive."""
 
     low: float = -LARGEST_FLOAT
     high: float = LARGEST_FLOAT
     above: bool = False
-    """Whether ``low`` itself is too low."""
+    """Whether ``low`` itself is excluded."""
     below: bool = False
-    """Whether ``high`` itself is too high."""
+    """Whether ``high`` itself is excluded."""
     whole_stays: bool = False
-    """Whether an int stays one; else 1 and 1.0 are kept, and named, alike."""
+    """Whether an int stays an int; otherwise 1 becomes 1.0, so that both give the same identity."""
 
     def __str__(self) -> str:
         if self.high < LARGEST_FLOAT:
@@ -110,7 +111,7 @@ class Real:
         return f"a finite number {'above' if self.above else 'of at least'} {self.low:g}"
 
     def take(self, value: Any) -> int | float:
-        """As a float, or as an int where that may stay."""
+        """The value as a float, or as an int if ``whole_stays``."""
         number = number_of(value)
         number = number if self.whole_stays and isinstance(number, int) else number + 0.0
         if not (self.low < number if self.above else self.low <= number):
@@ -128,7 +129,7 @@ class Flag:
         return "True or False"
 
     def take(self, value: Any) -> bool:
-        """As a bool."""
+        """The value as a bool."""
         if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
             value = value.item()
         if not isinstance(value, bool):
@@ -138,16 +139,16 @@ class Flag:
 
 @dataclass(frozen=True)
 class Text:
-    """Text that a file in UTF-8 can hold."""
+    """Text that UTF-8 can encode."""
 
     empty: bool = False
-    """Whether there may be none."""
+    """Whether the text may be empty."""
 
     def __str__(self) -> str:
-        return "text" if self.empty else "text, and not empty"
+        return "text" if self.empty else "non-empty text"
 
     def take(self, value: Any) -> str:
-        """As a str."""
+        """The value as a str."""
         if not isinstance(value, str):
             raise TypeError
         if not (value or self.empty):
@@ -155,7 +156,7 @@ class Text:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError("it is not UTF-8") from None
+            raise ValueError("UTF-8 cannot encode it") from None
         return str(value)
 
 
@@ -169,7 +170,7 @@ class OneOf:
         return f"one of {', '.join(map(repr, self.choices))}"
 
     def take(self, value: Any) -> str:
-        """As a str."""
+        """The value as a str."""
         if not isinstance(value, str):
             raise TypeError
         if value not in self.choices:
@@ -179,7 +180,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Exactly:
-    """An object of one of these classes, and not of a subclass."""
+    """An object of exactly one of these classes; subclasses are rejected."""
 
     kinds: tuple[type[Any], ...]
 
@@ -196,7 +197,7 @@ class Exactly:
 
 @dataclass(frozen=True)
 class Function:
-    """Something to call."""
+    """A callable."""
 
     optional: bool = False
 
@@ -212,7 +213,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Several:
-    """A list or a tuple (or a set) of things of one kind; a single text is none."""
+    """A list, tuple or set of values of one kind; a lone string is rejected."""
 
     each: Kind
     what: str
@@ -223,7 +224,7 @@ class Several:
         return f"a tuple of {self.what}" + (f", {self.least} or more" if self.least else "")
 
     def take(self, value: Any) -> tuple[Any, ...]:
-        """As a tuple."""
+        """The values as a tuple."""
         if isinstance(value, str | Mapping) or not isinstance(value, Collection):
             raise TypeError
         taken = tuple(self._taken(item) for item in value)
@@ -231,7 +232,7 @@ class Several:
             raise ValueError(f"it has {len(taken)}")
         if self.distinct and len({*taken}) < len(taken):
             twice = next(item for item in taken if taken.count(item) > 1)
-            raise ValueError(f"{twice!r} stands there twice")
+            raise ValueError(f"{twice!r} occurs twice")
         return taken
 
     def _taken(self, item: Any) -> Any:
@@ -243,15 +244,15 @@ class Several:
 
 @dataclass(frozen=True)
 class OrNone:
-    """What may be missing."""
+    """A value that may be None."""
 
     kind: Kind
 
     def __str__(self) -> str:
-        return f"{self.kind}, or None"
+        return f"{self.kind} or None"
 
     def take(self, value: Any) -> Any:
-        """None, or what the kind takes."""
+        """None, or the value as ``kind`` converts it."""
         return None if value is None else self.kind.take(value)
 
 

@@ -1,4 +1,4 @@
-"""What a method's config and its search space may hold: numbers that a record can keep."""
+"""Checks of a method's config and its search space: every setting must fit in a record."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from harness.specs.search import Choice, Setting, Span
 
 
 def require_no_negative(config: object) -> None:
-    """Raises ValueError for a config with a number below 0 or nan; for ``__post_init__``."""
+    """Raises ValueError for a negative or nan setting; for use in a config's ``__post_init__``."""
     for name, value in vars(config).items():
         if isinstance(value, int | float) and not value >= 0:
             raise ValueError(f"{name} must not be negative; got {value}")
 
 
 def checked_config(what: str, config: Any) -> Any:
-    """The config of a method, with Python's numbers in place of NumPy's and torch's.
+    """A method's config, with numbers of NumPy and torch converted to Python numbers.
 
-    Raises TypeError for what is no frozen dataclass, for a setting that a record could not hold,
-    and for one that is annotated as a number and is none.
+    Raises TypeError if the config is not a frozen dataclass, if a record cannot store a setting, or
+    if a setting is annotated as a number but is not one.
     """
     if not is_dataclass(config) or isinstance(config, type):
         raise TypeError(f"{what}: config must be an instance of a frozen dataclass; got {config!r}")
@@ -46,7 +46,8 @@ def _number(value: Any) -> Any:
 
 
 def _check_setting(what: str, value: Any, annotation: Any) -> None:
-    whole, real = annotation in (int, "int"), annotation in (float, "float")
+    whole = annotation in (int, "int")
+    real = annotation in (float, "float")
     if (whole or real) and (isinstance(value, bool | str) or (whole and isinstance(value, float))):
         raise TypeError(f"{what} must be a {'whole ' * whole}number; got {shown(value)}")
     try:
@@ -59,7 +60,7 @@ def _check_setting(what: str, value: Any, annotation: Any) -> None:
 
 
 def check_search(what: str, config: Any, search: Mapping[str, Setting]) -> None:
-    """Raises ValueError or TypeError for a search space that does not fit the config."""
+    """Raises ValueError or TypeError if the search space does not fit the config."""
     if not isinstance(search, Mapping):
         raise TypeError(f"{what}: search must map settings to Span or Choice; got {shown(search)}")
     settings = vars(config)
@@ -80,11 +81,11 @@ def check_search(what: str, config: Any, search: Mapping[str, Setting]) -> None:
 
 
 def _check_span(what: str, span: Span, default: Any) -> None:
-    """A span's values take the default's place."""
+    """Raises TypeError unless the span's values are of the default's type."""
     if isinstance(default, bool | str):
         raise TypeError(f"{what} is a Span, but the setting is {shown(default)}; give a Choice")
     if isinstance(default, int) and not all(isinstance(end, int) for end in span.values()):
         raise TypeError(
-            f"{what} must run from a whole number to another, as the setting is {default}; "
+            f"{what} must run between whole numbers, because the default is {default}; "
             f"got {span.low} to {span.high}"
         )

@@ -1,4 +1,4 @@
-"""Images and labels as tensors on one device: select, join, cut into equal batches, augment."""
+"""Images and labels as tensors on one device: selecting, joining, batching and augmenting."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SMALL_INTS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32})
 
 
 class DataError(ValueError):
-    """What is no labelled set of images."""
+    """The tensors do not form a labelled set of images."""
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A labelled set of images whose rows remember where they came from."""
+    """A labelled set of images; every row keeps its position in the original train set."""
 
     images: Tensor
     """``(n, c, h, w)``: uint8, or float32 in [0, 1]."""
@@ -35,7 +35,7 @@ class Data:
     augment: Tensor
     """``(n,)`` bool: whether training may crop and flip this row."""
     classes: tuple[str, ...] = ()
-    """The names of labels 0, 1 …; empty where they have none."""
+    """The names of labels 0, 1, …; empty if they have none."""
 
     def __post_init__(self) -> None:
         _check_images(self.images)
@@ -52,7 +52,7 @@ class Data:
                 )
             if column.device != self.device:
                 raise DataError(
-                    f"{name} must be on {self.device}, as the images; got {column.device}"
+                    f"{name} must be on {self.device}, like the images; got {column.device}"
                 )
 
     @classmethod
@@ -61,8 +61,8 @@ class Data:
     ) -> Data:
         """A fresh data set: its rows are numbered from 0.
 
-        ``classes`` names every label from 0, also those that no image here has. Raises DataError,
-        a ValueError, for what is no labelled set of images.
+        ``classes`` names every label from 0, including labels without images. Raises DataError, a
+        ValueError, if the tensors do not form a labelled set of images.
         """
         _check_images(images)
         n = len(images)
@@ -85,11 +85,11 @@ class Data:
 
     @property
     def device(self) -> torch.device:
-        """Where every column lies."""
+        """The device of every column."""
         return self.images.device
 
     def select(self, rows: Tensor) -> Data:
-        """The given rows (positions, or a mask), everything that belongs to them along."""
+        """The given rows (positions or a mask) of every column."""
         at = rows.to(self.device)
         columns = self.images[at], self.labels[at], self.index[at], self.augment[at]
         return Data(*columns, self.classes)
@@ -110,10 +110,10 @@ class Data:
 
 
 def class_names(names: Any) -> tuple[str, ...]:
-    """Names as a tuple; raises DataError for anything but distinct texts."""
+    """Class names as a tuple; raises DataError unless they are distinct strings."""
     given = names if isinstance(names, str) else [*names]
     try:
-        return Several(Text(), "classes' names", distinct=True).take(given)
+        return Several(Text(), "class names", distinct=True).take(given)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"classes must be distinct names, as in ('cat', 'dog'); got {shown(names)} ({error})"
@@ -136,9 +136,9 @@ def _check_tensor(name: str, column: Any) -> None:
 
 
 def join(*parts: Data) -> Data:
-    """All rows in order; images become float32 as soon as one part is.
+    """All rows in order; the images become float32 if any part is float32.
 
-    Raises ValueError where the parts have images of different shapes.
+    Raises ValueError if the images of the parts differ in shape.
     """
     shapes = {part.shape for part in parts}
     if len(shapes) != 1:
@@ -155,14 +155,14 @@ def join(*parts: Data) -> Data:
 
 
 def as_float(images: Tensor) -> Tensor:
-    """float32 in [0, 1], whatever the storage."""
+    """Images as float32 in [0, 1]."""
     return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
 def equal_batches(n: int, batch: int) -> list[slice]:
     """⌈n / batch⌉ slices of [0, n) whose sizes differ by at most one.
 
-    A last batch of a handful of images would ruin the statistics of BatchNorm.
+    Equal sizes avoid a tiny last batch, which would ruin the statistics of BatchNorm.
 
     Raises ValueError for a batch below 1.
     """
@@ -175,17 +175,18 @@ def equal_batches(n: int, batch: int) -> list[slice]:
 
 @dataclass(frozen=True, eq=False)
 class Distortions:
-    """One epoch's random numbers, a row an image: all of them drawn before the first batch."""
+    """The random crops and flips of one epoch, one row per image, drawn before the first batch."""
 
     shift: Tensor
-    """``(n, 2)`` int64 in [-CROP_PADDING, CROP_PADDING]: down and right."""
+    """``(n, 2)`` int64 in [-CROP_PADDING, CROP_PADDING]: pixels down and right."""
     mirror: Tensor
-    """``(n,)`` bool."""
+    """``(n,)`` bool: whether to flip the image."""
 
     @classmethod
     def draw(cls, augment: Tensor, kind: Augmentation, generator: torch.Generator) -> Distortions:
-        """Independent for each image; none for a row that does not allow it."""
-        n, device = len(augment), augment.device
+        """Draws independently for each image; rows that forbid augmentation stay as they are."""
+        n = len(augment)
+        device = augment.device
         shift = torch.randint(-CROP_PADDING, CROP_PADDING + 1, (n, 2), generator=generator)
         mirror = torch.rand(n, generator=generator) < 0.5
         return cls(
@@ -194,10 +195,12 @@ class Distortions:
         )
 
     def apply(self, images: Tensor, rows: Tensor) -> Tensor:
-        """The images ``(b, c, h, w)`` of these rows ``(b,)``, each moved in its own way."""
+        """The images ``(b, c, h, w)`` of rows ``(b,)``, each shifted and flipped as drawn."""
         b, c, height, width = images.shape
-        pad, wide = CROP_PADDING, width + 2 * CROP_PADDING
-        mirror, (down, right) = self.mirror[rows, None], self.shift[rows].unbind(1)
+        pad = CROP_PADDING
+        wide = width + 2 * pad
+        mirror = self.mirror[rows, None]
+        down, right = self.shift[rows].unbind(1)
         across = torch.arange(width, device=images.device)
         across = torch.where(mirror, across.flip(0), across) + (pad - right)[:, None]
         along = torch.arange(height, device=images.device) + (pad - down)[:, None]

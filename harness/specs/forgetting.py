@@ -26,49 +26,49 @@ if TYPE_CHECKING:
 
 RANDOM, CLASS, PARTIAL_CLASS, GIVEN = "random", "class", "partial-class", "given"
 KINDS = frozenset({RANDOM, CLASS, PARTIAL_CLASS, GIVEN})
-"""The kinds of forget set; a method names those it is defined for."""
+"""The kinds of forget set; each method lists those it is defined for."""
 
 LABEL = Whole(0)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Row numbers of any kind of sequence, each once."""
+    """Distinct row numbers, given as any kind of sequence."""
 
     def __str__(self) -> str:
-        return "row numbers, whole and from 0, each once"
+        return "distinct row numbers, whole and counted from 0"
 
     def take(self, value: Any) -> tuple[int, ...]:
-        """As a tuple in ascending order."""
+        """The rows as a tuple in ascending order."""
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
             raise TypeError
         rows = value.tolist() if hasattr(value, "tolist") else [*value]
         if not isinstance(rows, list) or not rows:
-            raise ValueError("there is none")
+            raise ValueError("no rows were given")
         rows = [row if type(row) is int else self._row(row) for row in rows]
         if min(rows) < 0 or max(rows) > LARGEST_INT:
-            raise ValueError(f"they run from {min(rows)} to {max(rows)}")
+            raise ValueError(f"the rows run from {min(rows)} to {max(rows)}")
         if twice := len(rows) - len({*rows}):
             often = next(row for row, n in Counter(rows).items() if n > 1)
-            raise ValueError(f"{twice} of {len(rows)} are repeated, such as {often}")
+            raise ValueError(f"{twice} of {len(rows)} rows are repeats, such as {often}")
         return tuple(sorted(rows))
 
     def _row(self, value: Any) -> int:
         try:
             number = number_of(value)
         except TypeError:
-            hint = "; of a mask, give the rows: mask.nonzero()" * (value is True or value is False)
-            raise TypeError(f"{shown(value)} is no row number{hint}") from None
+            hint = "; for a mask, give its rows: mask.nonzero()" * (value is True or value is False)
+            raise TypeError(f"{shown(value)} is not a row number{hint}") from None
         if not isinstance(number, int):
-            raise TypeError(f"{shown(value)} is not whole")
+            raise TypeError(f"{shown(value)} is not a whole number")
         return number
 
 
 def percent(share: float) -> str:
-    """A share as a reader is told it: ``10%``, ``0.5%``, ``33.3%``.
+    """A share as pages print it: ``10%``, ``0.5%``, ``33.3%``.
 
-    At most four digits where they are exact, else three; but more where these would make a share
-    of nothing or of all of one that is neither.
+    A share is printed exactly if four digits suffice, else rounded to three. It gets more digits if
+    rounding would turn it into 0% or 100%.
     """
     exact = (100 * Decimal(str(float(share)))).normalize()
     if len(exact.as_tuple().digits) <= 4:
@@ -80,53 +80,53 @@ def percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class ForgetRule(ABC):
-    """Which rows of the train set are forgotten: derive a frozen dataclass, one field a setting.
+    """Selects the rows to forget: derive a frozen dataclass with one field per setting.
 
-    Settings are numbers, text, truth values, None, or tuples of these: a record must hold them.
+    Settings are numbers, strings, booleans, None, or tuples of these: records must store them.
     """
 
     source: str = field(default="", kw_only=True, repr=False, metadata={"later": True})
-    """The hash of the source of a plugin's rule, as the harness fills it in; empty for its own."""
+    """The source hash of a plugin's rule, filled in by the harness; empty for a built-in rule."""
 
     kind: ClassVar[str]
-    """One of ``KINDS``: methods say which of these they are defined for."""
+    """One of ``KINDS``; each method lists those it is defined for."""
 
     @abstractmethod
     def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
-        """The rows to forget: one or more of ``members``, each once, int64.
+        """The rows to forget: at least one of ``members``, without repeats, int64.
 
-        ``labels (n,)`` are those of the whole train set; ``members (m,)`` are the rows that may be
-        forgotten, which are all but those held out. Randomness comes from the generator alone.
-        Raises ValueError where this data set has no such rows.
+        ``labels (n,)`` are the labels of the whole train set. ``members (m,)`` are the rows that
+        may be forgotten: all rows except those held out. Use no randomness but the generator's.
+        Raises ValueError if this data set has no such rows.
         """
 
     @abstractmethod
     def describe(self, classes: Sequence[str] = ()) -> str:
         """What is forgotten, to follow the word "forget": ``a random 10%``, ``class 3 (`cat`)``.
 
-        ``classes`` are the names of the data set's classes; empty where it has none, or where they
-        are not known.
+        ``classes`` are the class names of the data set, or empty if there are none or they are
+        unknown.
         """
 
     @abstractmethod
     def substitute(self, labels: Tensor) -> ForgetRule:
-        """What tuning forgets instead, so that no reported forget set is tuned on.
+        """The rule that tuning uses instead, so that no reported forget set is tuned on.
 
-        ``labels (n,)`` are those of the train set. A rule that draws its rows anew for each
-        replicate may stand for itself. Raises ValueError where nothing can take its place.
+        ``labels (n,)`` are the labels of the train set. A rule that draws new rows for each
+        replicate may return itself. Raises ValueError if there is no substitute.
         """
 
     def class_name(self, classes: Sequence[str]) -> str:
-        """The name of the class that a built-in rule forgets; empty where it has none."""
+        """The name of the class that a built-in rule forgets; empty if it has none."""
         return ""
 
     def named(self, class_name: str) -> str:
-        """The description where the name of the rule's own class is all that is known."""
+        """The description, if only the name of the forgotten class is known."""
         return self.describe()
 
 
 def draw_share(rows: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """A uniform draw of this share of the rows, in ascending order; all of them for 1."""
+    """A uniform draw of this share of the rows, in ascending order; all rows if the share is 1."""
     if share >= 1:
         return rows
     import torch  # noqa: PLC0415 - pages read rules without it
@@ -137,7 +137,7 @@ def draw_share(rows: Tensor, share: float, generator: torch.Generator) -> Tensor
 
 @dataclass(frozen=True)
 class RandomFraction(ForgetRule):
-    """Forget a share of the train set, drawn uniformly and anew for each replicate."""
+    """Forget a share of the train set, drawn uniformly for each replicate."""
 
     fraction: float
     kind: ClassVar[str] = RANDOM
@@ -147,15 +147,15 @@ class RandomFraction(ForgetRule):
         settle(self, "RandomFraction", fraction=PROPER_SHARE)
 
     def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
-        """A uniform draw."""
+        """A uniform draw from the members."""
         return draw_share(members, self.fraction, generator)
 
     def describe(self, classes: Sequence[str] = ()) -> str:
-        """As in ``a random 10%``."""
+        """For example ``a random 10%``."""
         return f"a random {percent(self.fraction)}"
 
     def substitute(self, labels: Tensor) -> ForgetRule:
-        """Itself: tuning's replicates have seeds of their own."""
+        """The rule itself, because the replicates of tuning have their own seeds."""
         return self
 
 
@@ -169,40 +169,40 @@ class MissingClassError(ValueError):
 
 @dataclass(frozen=True)
 class _OfClass(ForgetRule):
-    """What the rules about one class share."""
+    """The shared part of rules that forget one class."""
 
     label: int
 
     def describe(self, classes: Sequence[str] = ()) -> str:
-        """With the class's name, where it says more than its number."""
+        """The class by number, and by name if the name is not just the number."""
         return self.named(self.class_name(classes))
 
     def class_name(self, classes: Sequence[str]) -> str:
-        """That of the label."""
+        """The name of the label's class."""
         return classes[self.label] if self.label < len(classes) else ""
 
     def named(self, class_name: str) -> str:
-        """As in ``class 3 (`cat`)``."""
+        """For example ``class 3 (`cat`)``."""
         shown = f" ({code(class_name)})" if class_name not in ("", str(self.label)) else ""
         return f"class {self.label}{shown}"
 
     def _rows(self, labels: Tensor, members: Tensor) -> Tensor:
-        """The members of the class; raises MissingClassError where the train set has none."""
+        """The members of the class; raises MissingClassError if the train set has none."""
         if self.label not in labels:
             raise MissingClassError(self.label)
         return members[labels[members] == self.label]
 
     def _other(self, labels: Tensor) -> int:
-        """The next class that has images, the lowest after the highest."""
+        """The next class that has images; the lowest class follows the highest."""
         others = {int(label) for label in labels.tolist()} - {self.label}
         if not others:
-            raise ValueError(f"no class but {self.label} has train images")
+            raise ValueError(f"no class other than {self.label} has train images")
         return min(others, key=lambda label: (label < self.label, label))
 
 
 @dataclass(frozen=True)
 class WholeClass(_OfClass):
-    """Forget every image that is recorded under one label."""
+    """Forget every image with one label."""
 
     kind: ClassVar[str] = CLASS
 
@@ -221,7 +221,7 @@ class WholeClass(_OfClass):
 
 @dataclass(frozen=True)
 class ClassFraction(_OfClass):
-    """Forget a share of one class, drawn uniformly and anew for each replicate."""
+    """Forget a share of one class, drawn uniformly for each replicate."""
 
     fraction: float
     kind: ClassVar[str] = PARTIAL_CLASS
@@ -235,7 +235,7 @@ class ClassFraction(_OfClass):
         return draw_share(self._rows(labels, members), self.fraction, generator)
 
     def named(self, class_name: str) -> str:
-        """As in ``10% of class 3 (`cat`)``."""
+        """For example ``10% of class 3 (`cat`)``."""
         return f"{percent(self.fraction)} of {super().named(class_name)}"
 
     def substitute(self, labels: Tensor) -> ForgetRule:
@@ -245,10 +245,10 @@ class ClassFraction(_OfClass):
 
 @dataclass(frozen=True)
 class GivenRows(ForgetRule):
-    """Forget the given rows of the train set; any sequence of whole numbers, each once."""
+    """Forget the given rows of the train set: any sequence of distinct whole numbers."""
 
     rows: tuple[int, ...]
-    """In ascending order, whatever the order in which they were given."""
+    """In ascending order, however they were given."""
     kind: ClassVar[str] = GIVEN
 
     def __post_init__(self) -> None:
@@ -256,11 +256,11 @@ class GivenRows(ForgetRule):
         settle(self, "GivenRows", rows=Rows())
 
     def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
-        """The rows as they were given."""
+        """The given rows."""
         return members.new_tensor(self.rows)
 
     def describe(self, classes: Sequence[str] = ()) -> str:
-        """As in ``20 given images``."""
+        """For example ``20 given images``."""
         return f"{len(self.rows)} given images"
 
     def substitute(self, labels: Tensor) -> ForgetRule:

@@ -1,4 +1,4 @@
-"""What a method is, and all that it sees of a problem."""
+"""What an unlearning method is, and everything that it can see of a problem."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """All that a method sees. There is no test set and no retrained model in it."""
+    """Everything that a method can see, which excludes the test set and the retrained models."""
 
     model: nn.Module
-    """The original model: the method's own copy, to change or to keep. Images in [0, 1] go in."""
+    """The original model: the method's own copy, free to modify. It takes images in [0, 1]."""
     retain: Data
-    """The part of the retain set that the scenario grants; it may be empty."""
+    """The part of the retain set that the scenario grants; may be empty."""
     forget: Data
     held_out: Data
     """Data that no model was trained on; usually empty."""
     untrained: Callable[[], nn.Module]
-    """A new model of the same architecture, freshly initialised, another one at each call."""
+    """Builds a model of the same architecture, with a new random initialisation at each call."""
     scenario: Scenario
     generator: torch.Generator
     """The method's own stream of random numbers, on the CPU."""
     stored: Mapping[str, Tensor] = field(default_factory=dict)
-    """What the method's ``at_training`` gave; empty for every other method."""
+    """What the method's ``at_training`` returned; empty if the method has none."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,16 @@ class Method:
     config: Any
     """A frozen dataclass: the default settings."""
     needs_retain: bool = True
-    """False: the method also works where the scenario grants no retain data."""
+    """False if the method also works without any retain data."""
     needs_held_out: bool = False
     defined_for: frozenset[str] = KINDS
     paper: str = ""
     search: Mapping[str, Setting] = field(default_factory=dict)
-    """Setting → what a tuner may try; a method without any runs at its defaults."""
+    """Setting → the values that tuning may try; if empty, the method runs at its defaults."""
     at_training: Callable[[nn.Module, Data], Mapping[str, Tensor]] | None = None
-    """Statistics of the original model and its whole train set, stored when it was trained; a grade
-    of its own: pages mark the method, since one that comes later cannot have them."""
+    """Computes statistics of the original model and its whole train set, stored when the model is
+    trained. Pages mark such a method, because these statistics are unavailable once training is
+    over."""
 
     def __post_init__(self) -> None:
         check_name("method", self.name)
@@ -84,7 +85,7 @@ class Method:
         check_search(what, self.config, self.search)
 
     def undefined_because(self, scenario: Scenario) -> str:
-        """Why the method has no row in this scenario; empty where it has one."""
+        """Why the method cannot run in this scenario; empty if it can."""
         if self.needs_retain and scenario.retain_access == 0:
             return "needs the retain set"
         if self.needs_held_out and scenario.held_out == 0:
@@ -96,16 +97,16 @@ class Method:
 
 @dataclass(frozen=True)
 class FineTuning:
-    """Settings for a config to inherit whose method fine-tunes with and without retain data."""
+    """Base class for the config of a method that fine-tunes with or without retain data."""
 
     epochs: int
     lr: float
     epochs_without_retain: int
-    """Where no retain data is granted an epoch is short, and nothing holds the model."""
+    """Without retain data an epoch is short, and nothing keeps the model from degrading."""
     lr_without_retain: float
 
     def course(self, task: Task) -> tuple[int, float]:
-        """Epochs and learning rate for what the task grants."""
+        """The epochs and the learning rate for this task."""
         if len(task.retain):
             return self.epochs, self.lr
         return self.epochs_without_retain, self.lr_without_retain

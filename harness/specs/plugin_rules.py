@@ -1,4 +1,4 @@
-"""A plugin's forget rule: what it must be, and what a record tells of it."""
+"""A plugin's forget rule: what it must satisfy, and how a record represents it."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAYS = "says"
-"""Where a record holds the description of a plugin's rule."""
+"""The key under which a record stores the description of a plugin's rule."""
 
 RESERVED = frozenset({"is", "kind", SAYS})
-"""What a record says of a plugin's rule besides its settings and its source."""
+"""The keys that a record stores for a plugin's rule besides its settings and source."""
 
 
 @dataclass(frozen=True)
 class RecordedRule(ForgetRule):
-    """A plugin's rule as a record tells of it, whether or not the plugin is installed.
+    """A plugin's rule as read from a record, whether or not the plugin is installed.
 
-    It can be shown and compared. It cannot select rows: ``plugins.rules.revived`` finds the rule.
+    It can be shown and compared, but cannot select rows; ``plugins.rules.with_plugin_rule``
+    replaces it with the plugin's own rule.
     """
 
     name: str
-    """Of its class."""
-    kind: str  # type: ignore[misc]  # of other rules the class knows it
+    """The name of the rule's class."""
+    kind: str  # type: ignore[misc]  # other rules have it as a ClassVar
     says: str
-    """Its description, with the names of the data set's classes; no part of a run's name."""
+    """The rule's description, with class names of the data set; not part of a run's identity."""
     settings: str
-    """A JSON object with sorted keys."""
+    """The rule's settings as a JSON object with sorted keys."""
 
     def __post_init__(self) -> None:
         settle(
@@ -50,7 +51,7 @@ class RecordedRule(ForgetRule):
 
     @classmethod
     def of(cls, rule: ForgetRule, says: str = "") -> RecordedRule:
-        """What a record tells of a plugin's rule; ``says`` is its description if given."""
+        """The recorded form of a plugin's rule; ``says`` overrides its description."""
         settings = {each.name: getattr(rule, each.name) for each in fields(rule)}
         del settings["source"]
         return cls(
@@ -62,48 +63,48 @@ class RecordedRule(ForgetRule):
         )
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> RecordedRule:
-        """The rule of a record's object; raises KeyError, TypeError or ValueError."""
-        own = {name: told[name] for name in told if name not in (*RESERVED, "source")}
+    def read(cls, recorded: Mapping[str, Any]) -> RecordedRule:
+        """The rule from its JSON object; raises KeyError, TypeError or ValueError if invalid."""
+        own = {key: recorded[key] for key in recorded if key not in (*RESERVED, "source")}
         return cls(
-            name=told["is"],
-            kind=told["kind"],
-            says=told[SAYS],
+            name=recorded["is"],
+            kind=recorded["kind"],
+            says=recorded[SAYS],
             settings=json.dumps(own, sort_keys=True),
-            source=told["source"],
+            source=recorded["source"],
         )
 
     def asked(self) -> dict[str, Any]:
-        """What names a run that depends on the rule: its class, settings and source."""
+        """The rule's part of a run's identity: its class, settings and source."""
         return {"is": self.name, **json.loads(self.settings), "source": self.source}
 
     def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
-        """Raises ValueError."""
-        raise ValueError("it is known from a record alone")
+        """Raises ValueError: the rule's code is not available."""
+        raise ValueError("the rule is known only from a record; its plugin is not loaded")
 
     def describe(self, classes: Sequence[str] = ()) -> str:
-        """As the plugin described it, fit for one cell of a Markdown table."""
+        """The plugin's own description, escaped for one cell of a Markdown table."""
         return re.sub(r"(?<!\\)\|", r"\|", " ".join(self.says.split()))
 
     def substitute(self, labels: Tensor) -> ForgetRule:
-        """Raises ValueError."""
-        raise ValueError("it is known from a record alone")
+        """Raises ValueError: the rule's code is not available."""
+        raise ValueError("the rule is known only from a record; its plugin is not loaded")
 
 
-def is_recorded(told: Mapping[str, Any]) -> bool:
-    """Whether a record's object has all that is told of a plugin's rule."""
-    return told.get("kind") in KINDS and all(isinstance(told.get(n), str) for n in (SAYS, "source"))
+def is_recorded(rule: Mapping[str, Any]) -> bool:
+    """Whether a record's object has every key of a plugin's rule."""
+    return rule.get("kind") in KINDS and all(isinstance(rule.get(n), str) for n in (SAYS, "source"))
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A forget rule: one of the harness's own, or a plugin's that a record can hold."""
+    """A forget rule: a built-in one, or a plugin's that a record can represent."""
 
     def __str__(self) -> str:
         return "a forget rule, such as RandomFraction(0.1)"
 
     def take(self, value: Any) -> ForgetRule:
-        """The rule, with Python's numbers in place of NumPy's and torch's."""
+        """The rule, with numbers of NumPy and torch converted to Python numbers."""
         if not isinstance(value, ForgetRule):
             raise TypeError
         if isinstance(value, (*BUILT_IN, RecordedRule)):
@@ -117,10 +118,10 @@ class Rule:
 
 
 def _check_class(cls: type[ForgetRule]) -> None:
-    """Raises TypeError or ValueError for a class whose rules no record could hold."""
+    """Raises TypeError or ValueError for a class whose rules no record can represent."""
     parameters = vars(cls).get("__dataclass_params__")
     if parameters is None or not parameters.frozen:
-        raise TypeError(f"class {cls.__name__} must be a frozen dataclass itself")
+        raise TypeError(f"class {cls.__name__} must itself be a frozen dataclass")
     if cls.__name__ in (RecordedRule.__name__, *(rule.__name__ for rule in BUILT_IN)):
         raise ValueError(f"{cls.__name__} is the name of a built-in rule; rename the class")
     if odd := sorted(RESERVED & {each.name for each in fields(cls)}):
@@ -142,7 +143,7 @@ def _setting(name: str, value: Any) -> Any:
         json.dumps(number, allow_nan=False)
     except (TypeError, ValueError):
         raise TypeError(
-            f"its {name} is {shown(value)}; expected finite numbers, text, truth values, None, or "
+            f"its {name} is {shown(value)}; expected finite numbers, strings, booleans, None, or "
             f"tuples of these"
         ) from None
     return number

@@ -1,4 +1,4 @@
-"""What a run leaves to be measured, and what a measurement is."""
+"""Evaluation protocols: the evidence that a run leaves, and how it is measured."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ class Labels:
 
 
 STORED = "stored"
-"""The phase of a cost in which a method looked at the original's training."""
+"""The cost phase for the method's work during the original model's training."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one model took to make, everything included."""
+    """The total cost of producing one model."""
 
     seconds: Mapping[str, int | float]
-    """By phase, the device synchronised."""
+    """Seconds by phase, measured with the device synchronised."""
     passes: int | float
-    """Floating-point work, in forwards of one sample through the backbone."""
+    """Floating-point work, in forward passes of one sample through the backbone."""
     peak_memory: int | None = None
-    """Bytes on the GPU; none on a CPU, where a process's memory is not one run's."""
+    """Bytes on the GPU; None on a CPU, where one run's memory cannot be separated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +66,9 @@ class Evidence:
     target: Outputs
     labels: Labels
     nonmembers: Tensor
-    """``(m,)`` int64 rows of the test set with the forget set's class proportions."""
+    """``(m,)`` int64: rows of the test set with the class proportions of the forget set."""
     retrained: tuple[Outputs, ...]
-    """K of them; of a retrained model's own evidence, the other K - 1."""
+    """The K retrained models; if the target is one of them, the other K - 1."""
     cost: Cost
 
 
@@ -78,14 +78,14 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured value with its 95 % interval over the points that it was measured on."""
+    """A measured value, with its 95 % interval over the data points measured."""
 
     value: int | float | None
     low: int | float | None = None
     high: int | float | None = None
     n: int = 0
     note: str = ""
-    """Why there is no value."""
+    """Why the value is missing."""
 
     def __post_init__(self) -> None:
         settle(self, "Estimate", value=ANY, low=ANY, high=ANY, n=Whole(0), note=Text(empty=True))
@@ -97,14 +97,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Metric:
-    """A column: its unit, and which way is good."""
+    """One column of a page: its unit, and which direction is better."""
 
     name: str
     unit: str = "%"
     goal: Literal["high", "low", "match"] = "match"
-    """``match``: the nearer to the retrained models' value, the better."""
+    """``match``: the closer to the retrained models' value, the better."""
     meaning: str = ""
-    """One sentence for a page's reader: what is measured on what."""
+    """One sentence for readers of a page: what is measured, and on which data."""
 
     def __post_init__(self) -> None:
         goal = OneOf(("high", "low", "match"))
@@ -124,7 +124,7 @@ class Protocol:
 
     name: str
     version: int
-    """Raised whenever its numbers change; finished runs are then measured again."""
+    """Increased whenever the numbers change, so that finished runs are measured again."""
     metrics: tuple[Metric, ...]
     measure: Callable[[Evidence], Mapping[str, Estimate]]
     paper: str = ""

@@ -1,4 +1,4 @@
-"""The nouns: frozen descriptions of scenarios, methods, protocols and what passes between them."""
+"""Scenarios: training recipes, unlearning problems, their replicates, and suites."""
 
 from __future__ import annotations
 
@@ -26,47 +26,46 @@ from harness.specs.plugin_rules import Rule
 
 ORIGINAL, RETRAIN = "original", "retrain"
 REFERENCES = (ORIGINAL, RETRAIN)
-"""The two rows that the harness itself supplies in every scenario; they are never ranked."""
+"""The two reference rows that the harness adds to every scenario; they are never ranked."""
 
 RETRAIN_DRAWS = 3
-"""K: retrained models a replicate."""
+"""K: the number of retrained models per replicate."""
 
 Stem = Literal["own", "small"]
 Schedule = Literal["one-cycle", "cosine", "step", "constant"]
 Optimizer = Literal["sgd", "adamw"]
 
 GAMMA = 0.1
-
+"""The default factor of the step schedule."""
 
 LATER = {"later": True}
-"""Of a field that was added later: at its default it is left out of what names a run."""
+"""Marks a field that was added later: at its default it is not part of a run's identity."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained.
 
-    Raises ValueError or TypeError for a setting out of range, and for settings that do not go
-    together.
+    Raises ValueError or TypeError for a setting out of range, and for incompatible settings.
     """
 
     epochs: int
-    """A scenario's recipe has at least one; a method may fine-tune for none."""
+    """At least 1 in a scenario; a method may fine-tune for 0."""
     lr: float
-    """The learning rate: the peak of the one-cycle schedule, and where the others start. A
-    scenario's is above 0."""
+    """The learning rate: the peak of the one-cycle schedule, and the start of the others. Above 0
+    in a scenario."""
     batch: int = 64
     momentum: float = 0.9
-    """Of SGD; of AdamW the decay of the gradient's average (its first beta)."""
+    """The momentum of SGD, or the first beta of AdamW."""
     weight_decay: float = 5e-4
-    """Added to the gradient by SGD; applied to the weights by AdamW, times the rate."""
+    """SGD adds it to the gradient; AdamW applies it to the weights, times the learning rate."""
     schedule: Schedule = "one-cycle"
     augmentation: Augmentation = field(default=NO_AUGMENTATION)
     optimizer: Optimizer = field(default="sgd", metadata=LATER)
     nesterov: bool = field(default=False, metadata=LATER)
-    """Nesterov's momentum, for SGD."""
+    """Nesterov momentum, for SGD only."""
     step_size: int = field(default=0, metadata=LATER)
-    """Of the step schedule: the epochs after which the rate is multiplied by ``gamma``."""
+    """For the step schedule: every ``step_size`` epochs the rate is multiplied by ``gamma``."""
     gamma: float = field(default=GAMMA, metadata=LATER)
 
     def __post_init__(self) -> None:
@@ -125,7 +124,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One unlearning problem; it has no seed."""
+    """One unlearning problem, without any seed."""
 
     name: str
     dataset: str
@@ -133,17 +132,17 @@ class Scenario:
     recipe: Recipe
     forget: ForgetRule
     retain_access: float = 1.0
-    """Share of the retain set that a method sees: 0 means the forget set and the weights alone."""
+    """Share of the retain set that a method sees; at 0 it has only the forget set and the model."""
     held_out: float = 0.0
     """Share of the train set that no model trains on and that a method may use."""
     stem: Stem = "own"
-    """``small``: a 3×3 convolution of stride 1 without max-pool, for images of about 32 px."""
+    """``small``: a 3×3 convolution with stride 1 and no max-pooling, for images of about 32 px."""
     mia: str = "loss-mia.auc"
-    """``protocol.metric``: the membership inference attack that counts in the average gap."""
+    """``protocol.metric``: the membership inference attack that enters the average gap."""
     replicates: int = 8
     tuning: float = 0.0
-    """Share of the test set, of each class alike, that only tuning sees; pages report on the rest.
-    A scenario that reserves none cannot be tuned on."""
+    """Share of the test set, taken equally from each class, that only tuning sees; pages report on
+    the rest. At 0 the scenario cannot be used for tuning."""
 
     def __post_init__(self) -> None:
         check_name("scenario", self.name)
@@ -176,7 +175,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Replicate:
-    """One independent draw of original model, forget set and method stream."""
+    """One independent repetition: an original model, a forget set and a method's randomness."""
 
     seed: int
     forget_seed: int
@@ -187,18 +186,18 @@ class Replicate:
 
 @dataclass(frozen=True)
 class Suite:
-    """A name for scenarios × methods, each scenario with its own number of replicates."""
+    """A named set of scenarios × methods; each scenario keeps its own number of replicates."""
 
     name: str
     scenarios: tuple[str, ...]
     methods: tuple[str, ...] = ()
-    """Empty: every installed method."""
+    """If empty, every installed method."""
 
     def __post_init__(self) -> None:
         check_name("suite", self.name)
         settle(
             self,
             f"suite {self.name!r}",
-            scenarios=Several(Text(), "scenarios' names", least=1),
-            methods=Several(Text(), "methods' names"),
+            scenarios=Several(Text(), "scenario names", least=1),
+            methods=Several(Text(), "method names"),
         )

@@ -1,4 +1,4 @@
-"""Search spaces: what a tuner may try for one setting of a method."""
+"""Search spaces: the values that tuning may try for one setting of a method."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ END = Real(whole_stays=True)
 
 @dataclass(frozen=True)
 class Option:
-    """One value that a setting may have."""
+    """One value that a setting may take."""
 
     def __str__(self) -> str:
         return "text, a finite number, True, False or None"
 
     def take(self, value: Any) -> str | int | float | bool | None:
-        """As Python's own type."""
+        """The value as a Python type."""
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):
@@ -28,12 +28,12 @@ class Option:
 
 @dataclass(frozen=True)
 class Span:
-    """Every number from ``low`` to ``high``, both included; whole ones where both are whole."""
+    """The numbers from ``low`` to ``high``, inclusive; only whole numbers if both are whole."""
 
     low: float
     high: float
     log: bool = False
-    """Whether orders of magnitude are tried alike; ``low`` is then positive."""
+    """Whether to search on a logarithmic scale, which requires a positive ``low``."""
 
     def __post_init__(self) -> None:
         settle(self, "Span", low=END, high=END, log=Flag())
@@ -43,7 +43,7 @@ class Span:
             raise ValueError(f"a logarithmic span must be positive; got a low of {self.low}")
 
     def values(self) -> tuple[float, float]:
-        """Its two ends, which the method's config must accept."""
+        """The two ends, both of which the method's config must accept."""
         return self.low, self.high
 
 
@@ -57,10 +57,10 @@ class Choice:
         options = Several(Option(), "text, numbers, True, False or None", least=2)
         settle(self, "Choice", options=options)
         if len({(type(option), option) for option in self.options}) < len(self.options):
-            raise ValueError(f"a choice has each option once; got {self.options}")
+            raise ValueError(f"a choice must not repeat an option; got {self.options}")
 
     def values(self) -> tuple[Any, ...]:
-        """All of them, each of which the method's config must accept."""
+        """All options, each of which the method's config must accept."""
         return self.options
 
 

@@ -1,4 +1,4 @@
-"""Data sets by name: the digits, a plugin's own, what is refused and what is fingerprinted."""
+"""Data sets by name: the digits, a plugin's own, rejected data and fingerprints."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from harness.datasets.builtin import (
     load_dataset,
     unlearning_datasets,
 )
-from harness.datasets.vetting import class_count, told_classes
+from harness.datasets.vetting import class_count, classes_text
 
 BUILT_IN = {dataset.name: dataset for dataset in unlearning_datasets()}
 
@@ -30,7 +30,7 @@ def both(parts):
     return torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
 
 
-def test_the_digits_are_all_of_scikit_learns_enlarged_with_their_labels(tmp_path):
+def test_the_digits_are_all_of_scikit_learns_digits_enlarged_with_their_labels(tmp_path):
     train, test = loaded("digits", tmp_path)
 
     bunch = load_digits()
@@ -69,7 +69,7 @@ def test_train_and_test_digits_are_exchangeable_in_classes_and_in_noise(tmp_path
     assert chi2_contingency(noise).pvalue > 0.01
 
 
-def test_the_digits_are_the_same_draw_each_time(tmp_path):
+def test_the_digits_are_split_in_the_same_way_each_time(tmp_path):
     first = loaded("noisy-digits", tmp_path)
     torch.manual_seed(99)
     again = loaded("noisy-digits", tmp_path)
@@ -104,7 +104,7 @@ CHANGES = {
     "a pixel": with_pixel,
     "a label": lambda data: data.relabel(data.labels.roll(1)),
     "the order": lambda data: data.select(torch.tensor([1, 0, 2, 3])),
-    "a row less": lambda data: data.select(torch.arange(3)),
+    "one row less": lambda data: data.select(torch.arange(3)),
     "the shape": lambda data: replace(data, images=data.images.reshape(4, 2, 9, 1)),
     "the type": lambda data: replace(data, images=data.images.float() / 255),
     "the augmentation": lambda data: replace(data, augment=~data.augment),
@@ -112,7 +112,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_fingerprint_tells_any_change_of_either_set(change):
+def test_the_fingerprint_changes_with_any_change_to_either_set(change):
     train, test = small(), small(5).select(torch.arange(4))
     changed = CHANGES[change]
 
@@ -152,8 +152,8 @@ def test_rows_of_a_plugins_selection_are_numbered_afresh(tmp_path):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ((small(),), r"'mine': its loader gave \(Data\); expected \(train, test\)"),
-        ((small(), small().images), r"its loader gave \(Data, Tensor\); expected"),
+        ((small(),), r"'mine': its loader returned \(Data\); expected \(train, test\)"),
+        ((small(), small().images), r"its loader returned \(Data, Tensor\); expected"),
         ((small(), small().select(torch.arange(0))), r"4 train images .* 0 test images"),
         (
             (small(), Data.of(torch.zeros(1, 2, 3, 4), torch.zeros(1).long())),
@@ -166,11 +166,11 @@ def test_rows_of_a_plugins_selection_are_numbered_afresh(tmp_path):
         ),
         (
             (replace(small(), images=torch.full((4, 2, 3, 3), torch.nan)), small()),
-            "4 of 4 train images hold nan or infinity",
+            "4 of 4 train images contain nan or infinity",
         ),
     ],
 )
-def test_a_loader_that_gives_something_else_is_told(parts, message, tmp_path):
+def test_a_loader_that_returns_something_else_is_rejected(parts, message, tmp_path):
     with pytest.raises(UserError, match=message):
         load_dataset("mine", given(*parts), tmp_path)
 
@@ -190,11 +190,11 @@ def labelled(labels, *, n=None, classes=(), dtype=torch.uint8, shape=(1, 3, 3)):
         ([0, 1, 2, 4], [5], "its 5 labels are 0 to 2, 4 to 5; expected 0 to 4"),
         ([0, 1, -1], [0], "its labels are -1 to 1; labels must count from 0"),
         ([0, 1], [-100], "its labels are -100, 0 to 1; labels must count from 0"),
-        ([0, 1], [0, 2], "its test set has labels 2, of which there is no train image"),
-        ([0, 0], [0], "one class alone; expected two or more"),
+        ([0, 1], [0, 2], "its test set has labels 2 without any train image"),
+        ([0, 0], [0], "it has only one class; expected two or more"),
     ],
 )
-def test_labels_that_do_not_count_from_nought_are_refused_with_what_to_do(
+def test_labels_that_do_not_count_from_zero_are_rejected_with_a_remedy(
     train, test, message, tmp_path
 ):
     with pytest.raises(UserError, match=f"^dataset 'mine': .*{message}") as error:
@@ -205,15 +205,15 @@ def test_labels_that_do_not_count_from_nought_are_refused_with_what_to_do(
 
 def test_a_set_that_names_its_classes_may_lack_images_of_some(tmp_path):
     names = ("ant", "bee", "cat", "dog")
-    told = []
+    lines = []
 
     train, test = load_dataset(
-        "mine", given(labelled([0, 2, 2], classes=names), labelled([1])), tmp_path, told.append
+        "mine", given(labelled([0, 2, 2], classes=names), labelled([1])), tmp_path, lines.append
     )
 
     assert train.classes == test.classes == names
     assert class_count(train, test) == 4
-    assert told == [
+    assert lines == [
         (
             "mine: 3 train and 1 test images of 4 classes (ant, bee, cat, dog), 3x3 grey; "
             "no train image of class 1 (bee), class 3 (dog); "
@@ -225,18 +225,18 @@ def test_a_set_that_names_its_classes_may_lack_images_of_some(tmp_path):
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (("a", "b"), ("a", "c"), "its train and its test set name other classes"),
+        (("a", "b"), ("a", "c"), "its train and its test set name different classes"),
         (("a",), (), "its labels are 0 to 1, but it names 1 classes; expected 0 to 0"),
     ],
 )
-def test_names_of_classes_that_do_not_fit_are_refused(train, test, message, tmp_path):
+def test_class_names_that_do_not_fit_are_rejected(train, test, message, tmp_path):
     parts = labelled([0, 1], classes=train), labelled([0], classes=test)
 
     with pytest.raises(UserError, match=message):
         load_dataset("mine", given(*parts), tmp_path)
 
 
-def test_the_number_of_named_classes_is_in_the_fingerprint_and_their_names_are_not(tmp_path):
+def test_the_fingerprint_covers_the_number_of_named_classes_but_not_their_names(tmp_path):
     def named(*classes):
         return fingerprint(labelled([0, 1], classes=classes), labelled([0, 1]))
 
@@ -254,9 +254,7 @@ IMAGES = {
 
 
 @pytest.mark.parametrize("case", IMAGES)
-def test_images_with_the_channels_last_are_refused_unless_their_channels_are_declared(
-    case, tmp_path
-):
+def test_channels_last_images_are_rejected_unless_their_channels_are_declared(case, tmp_path):
     shape, message = IMAGES[case]
     parts = labelled([0, 1], shape=shape), labelled([0, 1], shape=shape)
 
@@ -284,7 +282,7 @@ def test_images_with_the_channels_last_are_refused_unless_their_channels_are_dec
         (3, 224, 224),
     ],
 )
-def test_no_image_with_the_channels_first_is_taken_for_one_with_them_last(shape, tmp_path):
+def test_channels_first_images_are_never_mistaken_for_channels_last(shape, tmp_path):
     parts = labelled([0, 1], shape=shape), labelled([0, 1], shape=shape)
 
     train, _ = load_dataset("mine", given(*parts), tmp_path)
@@ -292,7 +290,7 @@ def test_no_image_with_the_channels_first_is_taken_for_one_with_them_last(shape,
     assert train.shape == shape
 
 
-def test_other_channels_than_the_declared_ones_are_refused(tmp_path):
+def test_channels_that_differ_from_the_declared_ones_are_rejected(tmp_path):
     parts = labelled([0, 1], shape=(1, 8, 8)), labelled([0, 1], shape=(1, 8, 8))
     declared = {"mine": Dataset("mine", lambda _root: parts, channels=3)}
 
@@ -309,22 +307,26 @@ def with_value(value, n=4):
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (with_value(torch.nan), with_value(0), "1 of 4 train images hold nan or infinity"),
-        (with_value(0), with_value(torch.inf), "1 of 4 test images hold nan or infinity"),
-        (with_value(-torch.inf), with_value(0), "1 of 4 train images hold nan or infinity"),
+        (with_value(torch.nan), with_value(0), "1 of 4 train images contain nan or infinity"),
+        (with_value(0), with_value(torch.inf), "1 of 4 test images contain nan or infinity"),
+        (with_value(-torch.inf), with_value(0), "1 of 4 train images contain nan or infinity"),
         (with_value(1.5), with_value(0), "run from 0.5 to 1.5 in the train set"),
         (with_value(0), with_value(-0.1), "run from -0.1 to 0.5 in the test set"),
         (with_value(255), with_value(0), "run from 0.5 to 255 in the train set"),
         (with_value(0), labelled([0, 1]), "train images are torch.float32 and its test.*uint8"),
-        (labelled([0], n=1, shape=(1, 0, 3)), labelled([0], shape=(1, 0, 3)), "expected some"),
+        (
+            labelled([0], n=1, shape=(1, 0, 3)),
+            labelled([0], shape=(1, 0, 3)),
+            "expected at least one of each",
+        ),
     ],
 )
-def test_pixels_that_are_no_image_are_refused_with_what_was_found(train, test, message, tmp_path):
+def test_invalid_pixels_are_rejected_with_what_was_found(train, test, message, tmp_path):
     with pytest.raises(UserError, match=f"dataset 'mine': .*{message}"):
         load_dataset("mine", given(train, test), tmp_path)
 
 
-def test_constant_images_are_images(tmp_path):
+def test_constant_images_are_accepted(tmp_path):
     black, white = labelled([0, 1]), with_value(0.5)
 
     for data in (black, white):
@@ -332,7 +334,7 @@ def test_constant_images_are_images(tmp_path):
         assert torch.equal(train.images, data.images)
 
 
-def test_images_of_any_layout_are_read_dense_without_a_gradient_and_alike(tmp_path):
+def test_images_of_any_memory_layout_become_dense_without_gradients_or_changes(tmp_path):
     dense = with_value(0.25)
     odd = dense.images.permute(0, 1, 3, 2).contiguous().permute(0, 1, 3, 2)
     expanded = torch.zeros(1, 1, 3, 3).expand(4, 1, 3, 3)
@@ -351,19 +353,19 @@ def test_images_of_any_layout_are_read_dense_without_a_gradient_and_alike(tmp_pa
         (lambda root: (root / "nowhere.npy").read_bytes(), "dataset 'mine': .*No such file"),
         (lambda _: labelled([0.5, 1.0]), r"dataset 'mine': labels must be \(2,\) int64"),
         (lambda _: labelled([0, 1], n=3), r"dataset 'mine': labels must be \(3,\) int64"),
-        (lambda _: None, r"its loader gave \(NoneType\); expected \(train, test\)"),
-        (lambda _: {"train": small(), "test": small()}, r"its loader gave \(dict\)"),
-        (lambda _: (small(), small(), small()), r"gave \(Data, Data, Data\)"),
+        (lambda _: None, r"its loader returned \(NoneType\); expected \(train, test\)"),
+        (lambda _: {"train": small(), "test": small()}, r"its loader returned \(dict\)"),
+        (lambda _: (small(), small(), small()), r"returned \(Data, Data, Data\)"),
     ],
 )
-def test_a_loader_that_fails_on_its_files_or_its_data_is_one_line(load, message, tmp_path):
+def test_a_loader_that_fails_on_its_files_or_data_gives_a_one_line_error(load, message, tmp_path):
     with pytest.raises(UserError, match=message) as error:
         load_dataset("mine", {"mine": Dataset("mine", load)}, tmp_path)
 
     assert "\n" not in str(error.value)
 
 
-def test_a_bug_in_a_loader_is_its_authors_to_see(tmp_path):
+def test_a_bug_in_a_loader_keeps_its_traceback(tmp_path):
     with pytest.raises(ZeroDivisionError):
         load_dataset("mine", {"mine": Dataset("mine", lambda _: 1 / 0)}, tmp_path)
 
@@ -379,10 +381,10 @@ def test_a_bug_in_a_loader_is_its_authors_to_see(tmp_path):
         (tuple(f"k{i}" for i in range(100)), 100, "k0, k1, k2, k3, k4, k5, k6, k7, … k99"),
     ],
 )
-def test_classes_are_told_in_the_order_of_their_labels(classes, count, text):
-    assert told_classes(classes, count) == text
+def test_classes_are_listed_in_the_order_of_their_labels(classes, count, text):
+    assert classes_text(classes, count) == text
 
 
-def test_an_unknown_name_is_told_with_the_nearest_and_the_way_to_a_folder(tmp_path):
+def test_an_unknown_name_gives_the_closest_match_and_mentions_folders(tmp_path):
     with pytest.raises(UserError, match=r"did you mean 'CIFAR10'.*folder:PATH"):
         loaded("cifar-10", tmp_path)

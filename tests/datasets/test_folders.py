@@ -1,4 +1,4 @@
-"""Any folder of images as a data set: layouts, sizes, colours, the split, and what is refused."""
+"""Any folder of images as a data set: layouts, sizes, colours, the split, and rejected folders."""
 
 import os
 import struct
@@ -22,7 +22,7 @@ def picture(seed, *, size=(8, 6), mode="L"):
 
 
 def write(folder, *, n=5, first=0, **kind):
-    """Files 0.png, 1.png … each with pixels of its own."""
+    """Writes files 0.png, 1.png, …, each with different pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     for row in range(n):
         picture(first + row, **kind).save(folder / f"{row}.png")
@@ -37,7 +37,7 @@ def two_classes(tmp_path):
 
 
 def rows(data):
-    """The set's images as bytes, with their labels."""
+    """The (bytes, label) pairs of a data set."""
     pairs = zip(data.images, data.labels, strict=True)
     return {(image.numpy().tobytes(), int(label)) for image, label in pairs}
 
@@ -87,7 +87,7 @@ def test_a_class_may_be_called_train(tmp_path):
         (("RGBA", "L"), 3),
     ],
 )
-def test_images_stay_grey_where_all_are_and_lose_their_transparency(tmp_path, modes, channels):
+def test_images_stay_grey_if_all_are_and_lose_their_transparency(tmp_path, modes, channels):
     for name, mode in zip(("ants", "bees"), modes, strict=True):
         write(tmp_path / name, mode=mode)
 
@@ -111,7 +111,7 @@ def test_a_palette_with_transparency_is_read_without_a_warning(two_classes):
     assert train.shape == (3, 6, 8)
 
 
-def test_images_of_many_sizes_are_scaled_on_the_shorter_side_and_cut_in_the_middle(tmp_path):
+def test_images_of_many_sizes_are_resized_by_the_shorter_side_and_centre_cropped(tmp_path):
     for name in ("ants", "bees"):
         write(tmp_path / name, n=3, size=(16, 8))
         picture(9, size=(10, 30)).save(tmp_path / name / "high.png")
@@ -124,14 +124,16 @@ def test_images_of_many_sizes_are_scaled_on_the_shorter_side_and_cut_in_the_midd
     assert {(wide.tobytes(), 0), (high.tobytes(), 0)} <= rows(train) | rows(test)
 
 
-def test_sizes_that_differ_are_told_with_two_files_and_the_way_out(two_classes):
+def test_differing_sizes_are_rejected_with_two_files_and_a_remedy(two_classes):
     picture(0, size=(9, 9)).save(two_classes / "bees" / "odd.png")
 
-    with pytest.raises(UserError, match=r"is 8×6, .*odd\.png 9×9; give one, as folder:PATH@32"):
+    with pytest.raises(
+        UserError, match=r"is 8×6, .*odd\.png is 9×9; give one size, as in folder:PATH@32"
+    ):
         load_folder(str(two_classes))
 
 
-def test_a_folder_too_big_for_the_memory_is_told_with_its_size(two_classes, monkeypatch):
+def test_a_folder_too_big_for_memory_is_rejected_with_its_size(two_classes, monkeypatch):
     monkeypatch.setattr(folders, "LIMIT", 10 * 6 * 8 - 1)
 
     with pytest.raises(UserError, match=r"GiB of pixels.*folder:.*@32"):
@@ -162,17 +164,17 @@ def too_large(path):
 
 
 def no_classes(path):
-    return f"{path}/ants", "expected a subfolder a class"
+    return f"{path}/ants", "expected two or more subfolders, one per class"
 
 
 def an_empty_class(path):
     (path / "cats").mkdir()
-    return str(path), "no image in the class cats; expected a subfolder a class"
+    return str(path), "no image in class cats; expected two or more subfolders"
 
 
 def one_class(path):
     write(path / "more" / "cats")
-    return f"{path}/more", "one class alone, 'cats'"
+    return f"{path}/more", "only one class, 'cats'"
 
 
 def few_images(path):
@@ -184,7 +186,7 @@ def few_images(path):
 def train_alone(path):
     for name in ("ants", "bees"):
         write(path / "half" / "Train" / name)
-    return f"{path}/half", "half holds Train; expected class folders alone, or one train and one"
+    return f"{path}/half", "half contains Train; expected only class folders, or one train and one"
 
 
 def other_classes(path):
@@ -224,7 +226,7 @@ def a_bomb(path):
 def sixteen_bits(path):
     deep = np.full((6, 8), 40_000, dtype=np.uint16)
     Image.fromarray(deep).save(path / "ants" / "9.png")
-    return str(path), r"9\.png has pixels of mode I;16; expected 8 bits a channel"
+    return str(path), r"9\.png has pixels of mode I;16; expected 8 bits per channel"
 
 
 MISTAKES = [
@@ -249,7 +251,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
-def test_a_folder_that_cannot_be_used_is_one_line_with_the_culprit(two_classes, mistake):
+def test_a_folder_that_cannot_be_used_gives_a_one_line_error_with_the_culprit(two_classes, mistake):
     given, message = mistake(two_classes)
 
     with pytest.raises(UserError, match=message) as error:
@@ -259,7 +261,7 @@ def test_a_folder_that_cannot_be_used_is_one_line_with_the_culprit(two_classes, 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_a_users_mistake(two_classes):
+def test_a_file_without_read_permission_is_a_user_error(two_classes):
     (two_classes / "ants" / "2.png").chmod(0)
 
     with pytest.raises(UserError, match=r"cannot read the image .*2\.png: .*Permission denied"):

@@ -1,4 +1,4 @@
-"""What a command says of the data that it found, and how a page names a class."""
+"""What commands report about the data they found, and how pages name a class."""
 
 import json
 
@@ -37,7 +37,7 @@ def plugin(work, rules, names=("cat", "dog", "emu")):
     return "-p", "mine.py"
 
 
-def test_a_run_says_what_it_found_before_it_trains_and_the_page_names_the_class(unlearn, work):
+def test_a_run_describes_its_data_before_training_and_the_page_names_the_class(unlearn, work):
     words = plugin(work, '{"whole": WholeClass(2), "half": ClassFraction(1, 0.5)}')
 
     status, out, _ = unlearn("run", "finetune", "--scenario", "whole", "half", *words)
@@ -56,7 +56,7 @@ def test_a_run_says_what_it_found_before_it_trains_and_the_page_names_the_class(
     assert {run["scenario"]["class_name"] for run in runs} == {"emu"}
 
 
-def test_other_names_of_the_same_classes_run_nothing_anew(unlearn, work):
+def test_renamed_classes_cause_no_new_runs(unlearn, work):
     rules = '{"whole": WholeClass(2)}'
     words = plugin(work, rules)
     unlearn("run", "finetune", "--scenario", "whole", *words)
@@ -81,10 +81,12 @@ def test_other_names_of_the_same_classes_run_nothing_anew(unlearn, work):
             '{"s": GivenRows((3, 40))}',
             "1 of them are not in [0, 40), the train set of 'named', such as 40",
         ),
-        ('{"s": RandomFraction(0.005)}', "to forget a random 0.5% leaves 0 rows to forget"),
+        ('{"s": RandomFraction(0.005)}', "forgetting a random 0.5% leaves 0 rows to forget"),
     ],
 )
-def test_what_the_data_lack_stops_a_run_in_one_line_before_it_trains(unlearn, work, rules, message):
+def test_a_scenario_that_the_data_cannot_satisfy_stops_a_run_in_one_line_before_training(
+    unlearn, work, rules, message
+):
     status, _out, err = unlearn("run", "finetune", "--scenario", "s", *plugin(work, rules))
 
     assert status == 2
@@ -93,7 +95,7 @@ def test_what_the_data_lack_stops_a_run_in_one_line_before_it_trains(unlearn, wo
     assert not (work / "runs").exists()
 
 
-def test_rows_of_numpy_are_all_forgotten_and_counted(unlearn, work):
+def test_rows_given_as_a_tensor_are_all_forgotten_and_counted(unlearn, work):
     words = plugin(work, '{"rows": GivenRows(torch.tensor([7, 3, 5]))}')
 
     status, _, _ = unlearn("run", "finetune", "--scenario", "rows", *words)
@@ -103,7 +105,7 @@ def test_rows_of_numpy_are_all_forgotten_and_counted(unlearn, work):
     assert "Forget 3 given images." in (work / "leaderboards" / "rows.md").read_text()
 
 
-def test_the_doctor_tells_a_folders_classes_one_by_one(unlearn, work):
+def test_the_doctor_lists_the_classes_of_a_folder(unlearn, work):
     for label in range(11):
         (work / "pets" / str(label)).mkdir(parents=True)
         for row in range(3):
@@ -120,7 +122,7 @@ def test_the_doctor_tells_a_folders_classes_one_by_one(unlearn, work):
     assert ["10", "10", "2", "1"] in rows
 
 
-def test_the_doctor_counts_a_data_set_that_cannot_be_read_as_a_fault(unlearn):
+def test_the_doctor_counts_an_unreadable_data_set_as_a_fault(unlearn):
     status, out, _ = unlearn("doctor", "--dataset", "folder:nowhere")
 
     assert status == 1
@@ -128,7 +130,7 @@ def test_the_doctor_counts_a_data_set_that_cannot_be_read_as_a_fault(unlearn):
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "text"])
-def test_a_setting_that_no_record_could_hold_is_one_line(unlearn, value):
+def test_a_setting_that_no_record_can_store_gives_a_one_line_error(unlearn, value):
     words = "run", "finetune", "--scenario", "tiny", "--set", f"finetune.lr={value}"
 
     status, _, err = unlearn(*words)
@@ -138,7 +140,7 @@ def test_a_setting_that_no_record_could_hold_is_one_line(unlearn, value):
     assert len(err.splitlines()) == 1
 
 
-def test_a_tuned_file_with_nan_is_one_line_and_no_lost_row(unlearn, work):
+def test_a_tuned_file_with_nan_gives_a_one_line_error(unlearn, work):
     tuned = work / "leaderboards" / "tuned"
     tuned.mkdir(parents=True)
     trial = {"settings": {"lr": float("nan")}, "gap": 1.0, "passes": 1.0, "note": ""}

@@ -1,4 +1,4 @@
-"""Forget, retain, held-out and non-member rows."""
+"""The forget, retain, held-out and non-member rows of a replicate."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ TEST = torch.arange(83) % 5
         (GivenRows((7, 3)), 2),
     ],
 )
-def test_forget_and_retain_part_the_train_set(rule, size):
+def test_forget_and_retain_rows_partition_the_train_set(rule, size):
     rows = split(replace(BASE, forget=rule), Replicate(0, 0), TRAIN, TEST)
 
     assert len(rows.forget) == size
@@ -41,14 +41,14 @@ def test_forget_and_retain_part_the_train_set(rule, size):
         assert TRAIN[rows.forget].unique().tolist() == [2]
 
 
-def test_another_forget_seed_draws_another_set_and_the_same_the_same():
+def test_the_forget_seed_determines_the_forget_set():
     draws = [split(BASE, Replicate(0, seed), TRAIN, TEST).forget for seed in (0, 0, 1)]
 
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
 
 
-def test_the_methods_and_the_seed_of_the_model_have_no_part_in_the_draw():
+def test_the_seed_of_the_model_does_not_affect_the_draw():
     draws = [split(BASE, Replicate(seed, 5), TRAIN, TEST) for seed in (0, 1)]
 
     assert torch.equal(draws[0].forget, draws[1].forget)
@@ -74,7 +74,7 @@ def test_held_out_rows_are_neither_trained_on_nor_forgotten():
     assert sorted([*rows.forget.tolist(), *rows.retain.tolist()]) == members.tolist()
 
 
-def test_nonmembers_have_the_forget_sets_class_proportions_and_are_as_many_as_can_be():
+def test_nonmembers_are_as_many_as_possible_in_the_forget_sets_class_proportions():
     forget = torch.tensor([0] * 10 + [1] * 30)
     test = torch.tensor([0] * 50 + [1] * 60 + [2] * 9)
 
@@ -90,33 +90,32 @@ def test_a_class_that_the_test_set_lacks_leaves_no_nonmembers():
     assert len(rows) == 0
 
 
-def test_a_class_that_the_data_lack_is_a_users_mistake():
+def test_an_unknown_class_is_a_user_error():
     with pytest.raises(UserError, match=r"forgets class 9.*classes are 0 to 4"):
         split(replace(BASE, forget=WholeClass(9)), Replicate(0, 0), TRAIN, TEST)
 
 
 @pytest.mark.parametrize("rows", [(200,), (3, 10**12)])
-def test_rows_outside_the_train_set_are_a_users_mistake(rows):
+def test_rows_outside_the_train_set_are_a_user_error(rows):
     with pytest.raises(UserError, match=r"1 of them are not in \[0, 200\)"):
         split(replace(BASE, forget=GivenRows(rows)), Replicate(0, 0), TRAIN, TEST)
 
 
-def test_a_class_that_the_data_lack_is_told_with_the_classes_names():
+def test_an_unknown_or_empty_class_is_rejected_with_the_names_of_the_classes():
     names = ("ant", "bee", "cat", "dog", "emu", "fox")
-    labels = TRAIN, TEST
 
     for label, found in ((9, "class 9, which .* lacks"), (5, r"class 5 \(fox\), which .* has no")):
         scenario = replace(BASE, forget=ClassFraction(label, 0.5))
         with pytest.raises(UserError, match=f"forgets {found}.*its classes are ant, bee.* fox"):
-            split(scenario, Replicate(0, 0), *labels, names)
+            split(scenario, Replicate(0, 0), TRAIN, TEST, names)
 
 
-def test_rows_outside_are_counted_and_one_is_named():
+def test_rows_outside_the_train_set_are_counted_and_one_is_named():
     with pytest.raises(UserError, match=r"3 rows; 2 of .*not in \[0, 200\).*'d', such as 200"):
         split(replace(BASE, forget=GivenRows((7, 200, 999))), Replicate(0, 0), TRAIN, TEST)
 
 
-def test_given_rows_that_a_replicate_holds_out_are_refused_with_the_numbers():
+def test_given_rows_that_a_replicate_holds_out_are_rejected_with_their_number():
     scenario = replace(BASE, forget=GivenRows(range(100)), held_out=0.1)
     held_out = split(replace(BASE, held_out=0.1), Replicate(3, 3), TRAIN, TEST).held_out
     given = [row for row in held_out.tolist() if row < 100]
@@ -141,18 +140,21 @@ def test_given_rows_that_no_replicate_holds_out_are_all_forgotten():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"held_out": 0.001}, "held_out 0.001 of 200 rows is none; expected 0, or at least 0.005"),
-        ({"retain_access": 0.001}, "retain_access 0.001 of 180 rows is none"),
-        ({"tuning": 0.01}, "tuning 0.01 of each class's test images is none"),
+        (
+            {"held_out": 0.001},
+            "held_out 0.001 of 200 rows comes to none; expected 0 or at least 0.005",
+        ),
+        ({"retain_access": 0.001}, "retain_access 0.001 of 180 rows comes to none"),
+        ({"tuning": 0.01}, "tuning 0.01 of each class's test images comes to none"),
         ({"tuning": 0.99}, "tuning 0.99 leaves none of 83 test images to report"),
     ],
 )
-def test_a_share_that_comes_to_no_row_is_a_users_mistake(fields, message):
+def test_a_share_that_comes_to_no_rows_is_a_user_error(fields, message):
     with pytest.raises(UserError, match=message):
         split(replace(BASE, **fields), Replicate(0, 0), TRAIN, TEST)
 
 
-def test_to_forget_everything_or_nothing_is_a_users_mistake():
+def test_forgetting_everything_or_nothing_is_a_user_error():
     for rule in (RandomFraction(0.001), GivenRows(tuple(range(200)))):
         with pytest.raises(UserError, match="both must be at least 1"):
             split(replace(BASE, forget=rule), Replicate(0, 0), TRAIN, TEST)

@@ -1,4 +1,4 @@
-"""Torchvision's data sets: its five kinds of files, small and real, missing and damaged."""
+"""Torchvision's data sets: small and real files in all five formats, missing and damaged ones."""
 
 import pickle
 import shutil
@@ -29,7 +29,7 @@ def loaded(name, root):
 
 
 def idx(path, values):
-    """A file of MNIST's: magic number, sizes, bytes."""
+    """Writes a file in MNIST's format: magic number, sizes, bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     head = struct.pack(f">{1 + values.ndim}I", 2048 + values.ndim, *values.shape)
     path.write_bytes(head + values.tobytes())
@@ -99,7 +99,7 @@ WRITERS = {
 
 @pytest.fixture
 def offline(monkeypatch):
-    """A machine without a network, on which torchvision takes our small files for the real ones."""
+    """Simulates a machine without a network, and lets torchvision accept our small files."""
 
     def unreachable(*_):
         raise socket.gaierror("no network")
@@ -134,19 +134,21 @@ def test_torchvisions_files_become_bytes_with_channels_first(name, tmp_path):
         ("MNIST", ("0 - zero", "1 - one", "2 - two", "3 - three")),
     ],
 )
-def test_torchvisions_names_of_the_classes_are_kept(name, classes, tmp_path):
+def test_torchvisions_class_names_are_kept(name, classes, tmp_path):
     WRITERS[name](tmp_path, name)
 
     for data in loaded(name, tmp_path):
         assert data.classes[: len(classes) if name != "MNIST" else 4] == classes
 
 
-def test_every_name_of_torchvisions_has_been_tried():
+def test_these_tests_cover_every_built_in_data_set():
     assert {*BUILT_IN} == {"digits", "noisy-digits", "CIFAR10-5k", "FashionMNIST-2k", *WRITERS}
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_no_file_and_no_network_is_one_line_with_the_way_out(name, tmp_path, monkeypatch, capfd):
+def test_missing_files_without_a_network_give_a_one_line_error_with_a_remedy(
+    name, tmp_path, monkeypatch, capfd
+):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: (_ for _ in ()).throw(OSError("cut")))
 
     with pytest.raises(UserError) as error:
@@ -156,7 +158,7 @@ def test_no_file_and_no_network_is_one_line_with_the_way_out(name, tmp_path, mon
     assert "\n" not in message
     assert f"{name!r} from --data {tmp_path}" in message
     assert "cut" in message
-    assert "give the folder that has them by --data" in message
+    assert "name the folder that contains them with --data" in message
     assert capfd.readouterr() == ("", "")
 
 
@@ -168,7 +170,7 @@ DAMAGES = {
 }
 
 
-def test_a_few_images_of_a_set_are_the_same_distinct_ones_each_time(tmp_path):
+def test_the_small_draw_of_a_set_has_the_same_distinct_images_each_time(tmp_path):
     (images, labels), _ = write_mnist(tmp_path, "MNIST")
 
     (train, test), (again, _) = (few_of(tmp_path, name="MNIST", train=7, test=3) for _ in "12")
@@ -183,7 +185,7 @@ def test_a_few_images_of_a_set_are_the_same_distinct_ones_each_time(tmp_path):
 
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_a_users_mistake_too(damage, tmp_path):
+def test_a_damaged_file_is_also_a_user_error(damage, tmp_path):
     write_mnist(tmp_path, "MNIST")
     path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
@@ -194,7 +196,7 @@ def test_a_damaged_file_is_a_users_mistake_too(damage, tmp_path):
 
 @pytest.fixture(scope="module")
 def unpacked(shared_data, tmp_path_factory):
-    """Unpacks one of the real data sets as torchvision lays it out; gone when the file is done."""
+    """Unpacks a real data set in torchvision's layout; removed after the tests of this file."""
     root = tmp_path_factory.mktemp("real")
 
     def unpack(name):
@@ -222,7 +224,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_real_files_give_the_numbers_that_everybody_knows(unpacked, name):
+def test_real_files_give_the_well_known_statistics(unpacked, name):
     pack, shape, labels, mean, std = KNOWN[name]
 
     train, test = loaded(name, unpacked(pack))

@@ -1,4 +1,4 @@
-"""What lies in a folder of images: layouts, litter, links, kinds of files, and what is told."""
+"""The files in a folder of images: layouts, litter, links, file types, and the report."""
 
 import os
 import shutil
@@ -26,10 +26,10 @@ def write(folder, *, n=5, first=0, ext="png", **kind):
 
 
 def read(path):
-    """Train and test set, and the lines that were told, without the data set's name."""
-    told = []
-    train, test = load_dataset(f"folder:{path}", {}, path, told.append)
-    return train, test, [line.removeprefix(f"folder:{path}: ") for line in told]
+    """The train and the test set, and the reported lines without the data set's name."""
+    reported = []
+    train, test = load_dataset(f"folder:{path}", {}, path, reported.append)
+    return train, test, [line.removeprefix(f"folder:{path}: ") for line in reported]
 
 
 def counts(data):
@@ -44,7 +44,7 @@ def refusal(path):
 
 
 @pytest.mark.parametrize(
-    ("names", "order", "told"),
+    ("names", "order", "text"),
     [
         ([str(i) for i in range(12)], [str(i) for i in range(12)], "0 to 11"),
         (["10", "9", "100"], ["9", "10", "100"], "0 is '9', 1 is '10', 2 is '100'"),
@@ -55,8 +55,8 @@ def refusal(path):
         (["dog", "Cat"], ["Cat", "dog"], "Cat, dog"),
     ],
 )
-def test_classes_are_in_the_order_of_numbers_where_all_are_whole_and_the_order_is_told(
-    tmp_path, names, order, told
+def test_classes_are_sorted_numerically_if_all_are_whole_numbers_and_the_order_is_reported(
+    tmp_path, names, order, text
 ):
     for name in names:
         write(tmp_path / name, n=3)
@@ -64,7 +64,7 @@ def test_classes_are_in_the_order_of_numbers_where_all_are_whole_and_the_order_i
     train, test, lines = read(tmp_path)
 
     assert train.classes == test.classes == tuple(order)
-    assert f"of {len(names)} classes ({told}), 8x6 RGB" in lines[0]
+    assert f"of {len(names)} classes ({text}), 8x6 RGB" in lines[0]
 
 
 def test_class_three_of_twelve_numbered_folders_is_folder_three(tmp_path):
@@ -95,7 +95,7 @@ SPLITS = [
 
 
 @pytest.mark.parametrize(("first", "second"), SPLITS)
-def test_a_train_and_a_test_folder_of_any_usual_name_are_the_parts(tmp_path, first, second):
+def test_train_and_test_folders_with_any_common_name_are_recognised(tmp_path, first, second):
     for label, name in enumerate(("cat", "dog", "emu")):
         write(tmp_path / first / name, n=4 + label)
         write(tmp_path / second / name, n=2)
@@ -108,7 +108,7 @@ def test_a_train_and_a_test_folder_of_any_usual_name_are_the_parts(tmp_path, fir
     ]
 
 
-def test_of_three_parts_the_validation_set_is_left_out_and_said_so(tmp_path):
+def test_a_validation_folder_beside_train_and_test_is_left_out_and_reported(tmp_path):
     for part in ("train", "Val", "test"):
         for name in ("cat", "dog"):
             write(tmp_path / part / name, n=3)
@@ -118,7 +118,7 @@ def test_of_three_parts_the_validation_set_is_left_out_and_said_so(tmp_path):
 
     assert (counts(train), counts(test)) == ([3, 3], [3, 3])
     assert lines[1:] == [
-        "1 left out, beside the class folders: labels.csv",
+        "1 left out, next to the class folders: labels.csv",
         "1 left out, neither the train nor the test set: Val",
     ]
 
@@ -138,7 +138,7 @@ def test_of_three_parts_the_validation_set_is_left_out_and_said_so(tmp_path):
         ("source", "target", "train"),
     ],
 )
-def test_parts_that_could_be_read_in_two_ways_are_refused_with_the_names_found(tmp_path, parts):
+def test_ambiguous_parts_are_rejected_with_the_names_found(tmp_path, parts):
     for part in parts:
         for name in ("cat", "dog"):
             write(tmp_path / part / name, n=3)
@@ -150,20 +150,20 @@ def test_parts_that_could_be_read_in_two_ways_are_refused_with_the_names_found(t
     assert "test" in message
 
 
-def test_a_part_beside_folders_with_images_is_refused(tmp_path):
+def test_parts_beside_a_folder_with_images_are_rejected(tmp_path):
     for part in ("train", "test"):
         for name in ("cat", "dog"):
             write(tmp_path / part / name, n=3)
     write(tmp_path / "bus", n=3)
 
-    assert "holds bus, test, train; expected class folders alone, or one" in refusal(tmp_path)
+    assert "contains bus, test, train; expected only class folders, or one" in refusal(tmp_path)
 
 
-def test_parts_that_hold_images_and_no_classes_are_refused(tmp_path):
+def test_parts_that_contain_images_instead_of_classes_are_rejected(tmp_path):
     for part in ("Train", "Test"):
         write(tmp_path / part)
 
-    assert "holds Test, Train, which hold no class folders; expected" in refusal(tmp_path)
+    assert "contains Test, Train, which contain no class folders; expected" in refusal(tmp_path)
 
 
 def test_a_folder_around_the_classes_is_named_in_the_hint(tmp_path):
@@ -172,7 +172,7 @@ def test_a_folder_around_the_classes_is_named_in_the_hint(tmp_path):
 
     message = refusal(tmp_path)
 
-    assert "has one class alone, 'pets'; expected a subfolder a class" in message
+    assert "has only one class, 'pets'; expected two or more subfolders" in message
     assert message.endswith(f"did you mean folder:{tmp_path}/pets?")
 
 
@@ -180,7 +180,7 @@ LITTER = [".ipynb_checkpoints", "__MACOSX", ".git", "@eaDir", ".thumbnails"]
 
 
 @pytest.mark.parametrize("litter", LITTER)
-def test_hidden_folders_are_neither_classes_nor_images_and_are_told(tmp_path, litter):
+def test_hidden_folders_are_neither_classes_nor_images_and_are_reported(tmp_path, litter):
     for name in ("cat", "dog"):
         write(tmp_path / name)
         shutil.copytree(tmp_path / name, tmp_path / name / litter)
@@ -193,7 +193,7 @@ def test_hidden_folders_are_neither_classes_nor_images_and_are_told(tmp_path, li
 
 
 @pytest.mark.parametrize("litter", [".DS_Store", "Thumbs.db", "._0.png", "desktop.ini"])
-def test_hidden_files_are_left_out_and_told(tmp_path, litter):
+def test_hidden_files_are_left_out_and_reported(tmp_path, litter):
     for name in ("cat", "dog"):
         write(tmp_path / name)
     (tmp_path / litter).write_bytes(b"x")
@@ -205,7 +205,7 @@ def test_hidden_files_are_left_out_and_told(tmp_path, litter):
     assert lines[1:] == [f"2 left out, hidden: {litter}, cat/{litter}"]
 
 
-def test_a_hidden_part_in_the_path_itself_is_no_reason_to_leave_anything_out(tmp_path):
+def test_a_hidden_folder_in_the_given_path_hides_nothing(tmp_path):
     for name in ("cat", "dog"):
         write(tmp_path / ".cache" / "pets" / name)
 
@@ -216,7 +216,7 @@ def test_a_hidden_part_in_the_path_itself_is_no_reason_to_leave_anything_out(tmp
 
 
 @pytest.mark.parametrize("ext", ["gif", "jp2", "jfif", "webp", "bmp", "tiff", "PNG", "ppm", "tga"])
-def test_an_image_of_any_format_that_pillow_reads_is_an_image(tmp_path, ext):
+def test_every_format_that_pillow_can_read_is_accepted(tmp_path, ext):
     form = {"jfif": "JPEG", "PNG": "PNG", "jp2": "JPEG2000"}.get(ext)
     for name in ("cat", "dog"):
         write(tmp_path / name)
@@ -228,7 +228,7 @@ def test_an_image_of_any_format_that_pillow_reads_is_an_image(tmp_path, ext):
     assert counts(train)[0] + counts(test)[0] == 45
 
 
-def test_an_image_without_an_extension_or_with_a_strange_one_is_an_image(tmp_path):
+def test_an_image_is_recognised_without_a_known_extension(tmp_path):
     for name in ("cat", "dog"):
         write(tmp_path / name)
     picture(7).save(tmp_path / "cat" / "photo", format="PNG")
@@ -243,7 +243,7 @@ def test_an_image_without_an_extension_or_with_a_strange_one_is_an_image(tmp_pat
         assert np.asarray(picture(seed)).transpose(2, 0, 1).tobytes() in found
 
 
-def test_files_that_are_no_images_are_counted_and_named(tmp_path):
+def test_files_that_are_not_images_are_counted_and_named(tmp_path):
     for name in ("cat", "dog"):
         write(tmp_path / name)
     for name in ("a.mp4", "b.heic", "c.txt", "d"):
@@ -253,12 +253,12 @@ def test_files_that_are_no_images_are_counted_and_named(tmp_path):
     _, _, lines = read(tmp_path)
 
     assert lines[1:] == [
-        "4 left out, no image that Pillow reads: cat/a.mp4, cat/b.heic, cat/c.txt, …",
-        "1 left out, beside the class folders: README.md",
+        "4 left out, not an image that Pillow can read: cat/a.mp4, cat/b.heic, cat/c.txt, …",
+        "1 left out, next to the class folders: README.md",
     ]
 
 
-def test_a_class_of_files_that_are_no_images_is_refused_with_what_it_holds(tmp_path):
+def test_a_class_without_readable_images_is_rejected_with_its_files(tmp_path):
     for name in ("cat", "dog"):
         write(tmp_path / name)
     (tmp_path / "emu").mkdir()
@@ -266,17 +266,17 @@ def test_a_class_of_files_that_are_no_images_is_refused_with_what_it_holds(tmp_p
 
     message = refusal(tmp_path)
 
-    assert "no image in the class emu (emu/1.heic is not one that Pillow reads)" in message
+    assert "no image in class emu (Pillow cannot read emu/1.heic)" in message
 
 
-def test_a_pipe_is_left_out_and_does_not_hang(tmp_path):
+def test_a_pipe_is_left_out_and_does_not_block(tmp_path):
     for name in ("cat", "dog"):
         write(tmp_path / name)
     os.mkfifo(tmp_path / "cat" / "pipe.png")
 
     _, _, lines = read(tmp_path)
 
-    assert lines[1:] == ["1 left out, no image that Pillow reads: cat/pipe.png"]
+    assert lines[1:] == ["1 left out, not an image that Pillow can read: cat/pipe.png"]
 
 
 def to_itself(root):
@@ -309,7 +309,7 @@ def to_a_loop_of_two(root):
 @pytest.mark.parametrize(
     "link", [to_itself, to_its_parent, to_its_parents_parent, to_a_neighbour, to_a_loop_of_two]
 )
-def test_a_link_to_what_is_read_already_is_told_and_not_followed(tmp_path, link):
+def test_a_link_to_something_already_read_is_reported_and_not_followed(tmp_path, link):
     root = tmp_path / "pets"
     for name in ("cat", "dog"):
         write(root / name)
@@ -318,7 +318,7 @@ def test_a_link_to_what_is_read_already_is_told_and_not_followed(tmp_path, link)
     train, test, lines = read(root)
 
     assert (counts(train), counts(test)) == ([4, 4], [1, 1])
-    assert "left out, a link to what is read already: " in lines[1]
+    assert "left out, a link to something already read: " in lines[1]
     assert place.split("/")[-1] in lines[1]
 
 
@@ -336,7 +336,7 @@ def test_links_to_files_and_folders_elsewhere_are_followed(tmp_path):
     assert len(lines) == 1
 
 
-def test_a_root_that_is_a_link_is_read_like_any_other(tmp_path):
+def test_the_given_folder_may_itself_be_a_link(tmp_path):
     for name in ("cat", "dog"):
         write(tmp_path / "pets" / name)
     (tmp_path / "link").symlink_to(tmp_path / "pets")
@@ -347,7 +347,7 @@ def test_a_root_that_is_a_link_is_read_like_any_other(tmp_path):
     assert len(lines) == 1
 
 
-def test_one_file_in_two_classes_or_in_train_and_test_is_refused(tmp_path):
+def test_one_file_in_two_classes_or_in_both_train_and_test_is_rejected(tmp_path):
     for name in ("cat", "dog"):
         write(tmp_path / "a" / name)
         write(tmp_path / "b" / "train" / name)
@@ -355,11 +355,11 @@ def test_one_file_in_two_classes_or_in_train_and_test_is_refused(tmp_path):
     (tmp_path / "a" / "dog" / "x.png").symlink_to(tmp_path / "a" / "cat" / "0.png")
     (tmp_path / "b" / "test" / "cat" / "x.png").symlink_to(tmp_path / "b/train/cat/0.png")
 
-    assert "dog/x.png is, by a link, also one of" in refusal(tmp_path / "a")
-    assert "test/cat/x.png is, by a link, also one of" in refusal(tmp_path / "b")
+    assert "dog/x.png also belongs to" in refusal(tmp_path / "a")
+    assert "test/cat/x.png also belongs to" in refusal(tmp_path / "b")
 
 
-def test_a_folder_with_an_at_in_its_name_is_that_folder(tmp_path):
+def test_a_folder_may_have_an_at_sign_in_its_name(tmp_path):
     for name in ("cat", "dog"):
         write(tmp_path / "set@64" / name, size=(64, 64))
         write(tmp_path / "other" / name, n=10, size=(20, 20))
@@ -372,7 +372,7 @@ def test_a_folder_with_an_at_in_its_name_is_that_folder(tmp_path):
     assert len(lines) == 1
 
 
-def test_of_two_folders_that_an_at_may_mean_the_one_of_that_name_is_read_and_told(tmp_path):
+def test_an_at_sign_that_could_also_mean_a_size_is_taken_as_part_of_the_name_and_reported(tmp_path):
     for name in ("cat", "dog"):
         write(tmp_path / "set@64" / name, size=(64, 64))
         write(tmp_path / "set" / name, n=10, size=(20, 20))
@@ -383,7 +383,7 @@ def test_of_two_folders_that_an_at_may_mean_the_one_of_that_name_is_read_and_tol
     assert counts(train) == [4, 4]
     assert lines[1:] == [
         (
-            f"the folder of this very name is read; {tmp_path}/set resized to 64 px is "
+            f"reading the folder with exactly this name; for {tmp_path}/set resized to 64 px, give "
             f"folder:{tmp_path}/set/@64"
         )
     ]
@@ -392,7 +392,7 @@ def test_of_two_folders_that_an_at_may_mean_the_one_of_that_name_is_read_and_tol
 
 @pytest.mark.parametrize("ext", ["jpg", "png", "tiff", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photograph_is_turned_upright_as_its_exif_says(tmp_path, ext, orientation):
+def test_a_photograph_is_turned_upright_according_to_its_exif_data(tmp_path, ext, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     levels = np.array([[0, 60, 120], [180, 240, 30]], np.uint8)
@@ -409,7 +409,7 @@ def test_a_photograph_is_turned_upright_as_its_exif_says(tmp_path, ext, orientat
         upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB")).transpose(2, 0, 1)
     assert train.shape == ((3, 48, 32) if orientation >= 5 else (3, 32, 48))
     assert (train.images == torch.tensor(upright.copy())).all()
-    turned = ["6 of 6 images are turned upright, as their EXIF says"] * (orientation > 1)
+    turned = ["6 of 6 images are turned upright according to their EXIF data"] * (orientation > 1)
     assert lines[1:] == turned
 
 
@@ -425,11 +425,11 @@ def test_sizes_are_compared_upright(tmp_path):
 
     assert train.shape == (3, 6, 8)
     assert "images differ in size" in refusal(tmp_path)
-    assert "odd.jpg 6×8" in refusal(tmp_path)
+    assert "odd.jpg is 6×8" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("ext", ["gif", "png", "tiff", "webp"])
-def test_of_several_frames_the_first_is_read_and_told(tmp_path, ext):
+def test_only_the_first_of_several_frames_is_read_which_is_reported(tmp_path, ext):
     for name in ("cat", "dog"):
         write(tmp_path / name)
     first, *more = (Image.new("RGB", (8, 6), (0, 80 * i, 0)) for i in range(3))
@@ -438,7 +438,7 @@ def test_of_several_frames_the_first_is_read_and_told(tmp_path, ext):
 
     train, test, lines = read(tmp_path)
 
-    assert lines[1:] == ["1 of 11 images hold several frames, of which the first is read"]
+    assert lines[1:] == ["1 of 11 images have several frames, of which only the first is read"]
     assert any(not image.any() for data in (train, test) for image in data.images)
 
 
@@ -460,7 +460,7 @@ def test_cmyk_and_palettes_with_transparency_become_rgb(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["I", "F", "I;16", "LAB"])
-def test_pixels_that_eight_bits_cannot_hold_are_refused(tmp_path, mode):
+def test_pixels_of_more_than_eight_bits_are_rejected(tmp_path, mode):
     for name in ("cat", "dog"):
         write(tmp_path / name)
     if mode == "LAB":
@@ -468,10 +468,10 @@ def test_pixels_that_eight_bits_cannot_hold_are_refused(tmp_path, mode):
     else:
         Image.new(mode, (8, 6)).save(tmp_path / "cat" / "odd.tiff")
 
-    assert f"odd.tiff has pixels of mode {mode}; expected 8 bits a channel" in refusal(tmp_path)
+    assert f"odd.tiff has pixels of mode {mode}; expected 8 bits per channel" in refusal(tmp_path)
 
 
-def test_a_folder_whose_name_is_not_utf8_has_a_name_that_a_file_can_hold(tmp_path):
+def test_a_class_folder_whose_name_is_not_utf8_gets_an_escaped_name(tmp_path):
     for name in (b"caf\xe9", b"tab\there"):
         write(tmp_path / os.fsdecode(name), n=3)
 
@@ -481,7 +481,7 @@ def test_a_folder_whose_name_is_not_utf8_has_a_name_that_a_file_can_hold(tmp_pat
     assert "(caf\\xe9, tab\\there)" in lines[0]
 
 
-def test_what_is_found_is_told_in_one_line(tmp_path):
+def test_an_ordinary_folder_is_described_in_one_line(tmp_path):
     for name in ("cat", "dog", "emu"):
         write(tmp_path / name, n=25, size=(16, 16), mode="L")
 

@@ -130,7 +130,7 @@ def test_a_function_replaced_by_a_plugins_hook_is_detected_too(tmp_path):
     path.write_text(PLUGIN.format(IMPORTS, "torch.nn.Linear.forward = lambda self, x: x"))
     before = torch.nn.Linear.forward
 
-    with pytest.raises(UserError, match=r"a hook of it replaced torch\.nn\.Linear\.forward"):
+    with pytest.raises(UserError, match=r"one of its hooks replaced torch\.nn\.Linear\.forward"):
         load_catalog([str(path)])
 
     assert torch.nn.Linear.forward is before

@@ -1,4 +1,4 @@
-"""Discovery: every plugin on its own, every failure with its reason."""
+"""Loading plugins: each independently of the others, each failure with its reason."""
 
 import inspect
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from harness import UserError
 from harness.plugins import hookspecs
-from harness.plugins.catalog import GIVES, find, load_catalog
+from harness.plugins.catalog import RETURNS, find, load_catalog
 from harness.plugins.hookspecs import PROJECT
 from harness.plugins.source_hash import source_hash
 
@@ -31,7 +31,7 @@ def unlearning_methods():
 
 
 def install(site, distribution, module, text, point="plugin"):
-    """Puts a distribution with one entry point where Python finds it, as pip would."""
+    """Installs a distribution with one entry point, as pip would."""
     (site / f"{module}.py").write_text(text)
     info = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
@@ -47,7 +47,7 @@ def site(tmp_path, monkeypatch):
         sys.modules.pop(path.stem, None)
 
 
-def test_our_own_features_come_through_the_same_door():
+def test_our_own_features_are_plugins_too():
     catalog = load_catalog()
 
     assert {"finetune", "amun", "salun", "retrain-short"} <= {*catalog.methods}
@@ -84,7 +84,7 @@ FAULTS = {
     "raising generator": (f"{HOOK}raise OSError('late')\n    yield", "OSError: late"),
     "None": (f"{HOOK}pass", "returned None; expected a list of Method"),
     "not iterable": (f"{HOOK}return 3", "TypeError"),
-    "wrong type": (f"{HOOK}return ['x']", "gave 'x'; expected Method"),
+    "wrong type": (f"{HOOK}return ['x']", "returned 'x'; expected Method"),
     "misspelt hook": (
         "from harness import hookimpl\n@hookimpl\ndef unlearning_method():\n    return []",
         "did you mean 'unlearning_methods'",
@@ -96,13 +96,13 @@ FAULTS = {
     "no hook": ("x = 1", "it has no hook"),
     "BaseException at import": ("class Odd(BaseException): ...\nraise Odd('odd')", "Odd: odd"),
     "exit in a hook": (f"{HOOK}raise SystemExit", "unlearning_methods() failed: SystemExit"),
-    "a module that cannot be looked at": (
-        "def __dir__():\n    raise OSError('no looking')",
-        "OSError: no looking",
+    "a module that cannot be inspected": (
+        "def __dir__():\n    raise OSError('no inspection')",
+        "OSError: no inspection",
     ),
     "a result of many lines": (
         f"{HOOK}return [type('Odd', (), {{'__repr__': lambda _: 'a\\nb'}})()]",
-        "gave a b; expected Method",
+        "returned a b; expected Method",
     ),
     "config without a JSON form": (
         METHOD.format(name="odd").replace("lr: float = 0.1", "at: complex = 1j"),
@@ -124,7 +124,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_faulty_plugin_is_named_with_its_reason_and_the_others_go_on(site, fault):
+def test_a_faulty_plugin_is_reported_and_does_not_affect_the_others(site, fault):
     text, reason = FAULTS[fault]
     install(site, "faulty", "faulty_plugin", text)
     install(site, "sound", "sound_plugin", METHOD.format(name="sound"))
@@ -136,7 +136,7 @@ def test_a_faulty_plugin_is_named_with_its_reason_and_the_others_go_on(site, fau
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_faulty_plugin_given_by_hand_is_a_users_mistake_in_one_line(tmp_path, fault):
+def test_a_faulty_plugin_given_by_p_is_a_one_line_user_error(tmp_path, fault):
     path = tmp_path / "given.py"
     path.write_text(FAULTS[fault][0])
 
@@ -147,7 +147,7 @@ def test_a_faulty_plugin_given_by_hand_is_a_users_mistake_in_one_line(tmp_path, 
     assert "\n" not in str(error.value)
 
 
-def test_a_failed_plugin_is_told_when_the_request_names_what_it_lacks(site):
+def test_an_unknown_method_is_reported_with_the_plugins_that_failed(site):
     install(site, "faulty", "faulty_plugin", "import no_such_module_anywhere")
     catalog = load_catalog()
 
@@ -155,7 +155,7 @@ def test_a_failed_plugin_is_told_when_the_request_names_what_it_lacks(site):
         find("method", "its-method", catalog.methods, catalog.failures)
 
 
-def test_two_specs_of_one_name_are_an_error_that_names_both_plugins(site):
+def test_two_specs_with_one_name_are_an_error_that_names_both_plugins(site):
     install(site, "one", "plugin_one", METHOD.format(name="twin"))
     install(site, "two", "plugin_two", METHOD.format(name="twin"))
 
@@ -164,7 +164,7 @@ def test_two_specs_of_one_name_are_an_error_that_names_both_plugins(site):
 
 
 @pytest.mark.parametrize("name", ["original", "retrain"])
-def test_the_references_names_are_taken(site, name):
+def test_the_names_of_the_references_are_reserved(site, name):
     install(site, "one", "plugin_one", METHOD.format(name=name))
 
     with pytest.raises(UserError, match=f"'{name}'.*harness.*one:plugin"):
@@ -186,7 +186,7 @@ def test_a_module_of_the_working_directory_is_found(tmp_path, monkeypatch):
     assert "local" in load_catalog(["local_plugin"]).methods
 
 
-def test_two_files_of_one_name_are_two_plugins(tmp_path):
+def test_two_files_with_one_name_are_two_plugins(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "plug.py").write_text(METHOD.format(name=folder))
@@ -198,7 +198,7 @@ def test_two_files_of_one_name_are_two_plugins(tmp_path):
     assert sources == {"a": paths[0], "b": paths[1]}
 
 
-def test_a_file_may_import_its_neighbours_and_an_edit_of_one_is_an_edit_of_it(tmp_path):
+def test_editing_a_neighbour_that_a_plugin_imports_changes_the_plugins_hash(tmp_path):
     neighbour = tmp_path / "neighbour_of_plug.py"
     neighbour.write_text("LR = 0.1")
     path = tmp_path / "plug.py"
@@ -210,7 +210,7 @@ def test_a_file_may_import_its_neighbours_and_an_edit_of_one_is_an_edit_of_it(tm
     assert source_hash(load_catalog([str(path)]).methods["near"].unlearn) != before
 
 
-def test_a_file_edited_within_one_second_runs_as_it_now_is(tmp_path, monkeypatch):
+def test_a_file_edited_within_one_second_runs_its_new_code(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     path = tmp_path / "mine.py"
     for name in ("old", "new"):
@@ -220,7 +220,7 @@ def test_a_file_edited_within_one_second_runs_as_it_now_is(tmp_path, monkeypatch
         assert name in load_catalog([str(path)]).methods
 
 
-def test_a_methods_identity_stays_when_its_folder_moves(tmp_path):
+def test_a_methods_identity_survives_a_move_of_its_folder(tmp_path):
     hashes = []
     for folder in ("here", "there"):
         (tmp_path / folder).mkdir()
@@ -231,12 +231,12 @@ def test_a_methods_identity_stays_when_its_folder_moves(tmp_path):
     assert hashes[0] == hashes[1]
 
 
-def test_what_a_partial_binds_is_a_part_of_its_identity():
+def test_bound_arguments_are_part_of_a_partials_identity():
     assert source_hash(partial(install, 1)) != source_hash(partial(install, 2))
     assert source_hash(partial(install, site=1)) == source_hash(partial(install, site=1))
 
 
-def test_a_source_in_another_encoding_is_read_as_python_reads_it(tmp_path):
+def test_a_source_in_another_encoding_is_decoded_like_python_does(tmp_path):
     path = tmp_path / "latin.py"
     text = "# -*- coding: latin-1 -*-\n# café\n" + METHOD.format(name="latin")
     path.write_bytes(text.encode("latin-1"))
@@ -244,14 +244,14 @@ def test_a_source_in_another_encoding_is_read_as_python_reads_it(tmp_path):
     assert len(source_hash(load_catalog([str(path)]).methods["latin"].unlearn)) == 12
 
 
-def test_a_plugin_installed_and_given_by_hand_counts_once(site):
+def test_a_plugin_both_installed_and_given_by_p_counts_once(site):
     install(site, "one", "plugin_one", METHOD.format(name="single"))
 
     assert "single" in load_catalog(["plugin_one"]).methods
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "with space", "x" + "\n", "x" * 101])
-def test_a_name_that_could_be_no_file_is_refused(tmp_path, name):
+def test_a_name_that_cannot_be_a_file_name_is_rejected(tmp_path, name):
     path = tmp_path / "given.py"
     path.write_text(METHOD.format(name=name))
 
@@ -259,7 +259,7 @@ def test_a_name_that_could_be_no_file_is_refused(tmp_path, name):
         load_catalog([str(path)])
 
 
-def test_every_hook_says_what_it_may_return():
+def test_every_hook_declares_what_it_may_return():
     declared = {name for name in dir(hookspecs) if name.startswith("unlearning_")}
 
-    assert declared == {*GIVES}
+    assert declared == {*RETURNS}

@@ -1,4 +1,4 @@
-"""Each plugin's file with the neighbours that lie beside it, and what is installed before both."""
+"""A plugin's file imports installed packages first, then its own neighbours."""
 
 import os
 import pickle
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """Two folders beside an empty working directory; writes files, and loads ``-p`` files."""
+    """Writes files beside an empty working directory, and loads some of them as ``-p`` would."""
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -64,12 +64,12 @@ def neighbours(folder, text):
     }
 
 
-AT_ITS_IMPORT = "{}\ndef name():\n    return {}"
-WHEN_IT_RUNS = "def name():\n    {}\n    return {}"
-CASES = [(kind, WHEN_IT_RUNS) for kind in IMPORTS if kind != "from all"]  # which a function cannot
+AT_IMPORT = "{}\ndef name():\n    return {}"
+WHEN_CALLED = "def name():\n    {}\n    return {}"
+CASES = [(kind, WHEN_CALLED) for kind in IMPORTS if kind != "from all"]  # not allowed in a function
 
 
-@pytest.mark.parametrize(("kind", "text"), [*((kind, AT_ITS_IMPORT) for kind in IMPORTS), *CASES])
+@pytest.mark.parametrize(("kind", "text"), [*((kind, AT_IMPORT) for kind in IMPORTS), *CASES])
 def test_two_plugins_each_import_their_own_neighbour(folders, kind, text):
     text = text.format(*IMPORTS[kind])
     texts = {**neighbours("a", text), **neighbours("b", text)}
@@ -80,7 +80,7 @@ def test_two_plugins_each_import_their_own_neighbour(folders, kind, text):
     assert not {"utils", "parts", "bare", "method"} & {*sys.modules}
 
 
-def test_a_plugins_own_neighbour_comes_before_the_working_directorys(folders):
+def test_a_neighbour_takes_precedence_over_the_working_directory(folders):
     text = "import utils, beside"
     texts = {**neighbours("a", text), "cwd/utils.py": "NAME = 'cwd'", "cwd/beside.py": "NAME = 1"}
 
@@ -91,7 +91,7 @@ def test_a_plugins_own_neighbour_comes_before_the_working_directorys(folders):
 
 @pytest.mark.parametrize("place", ["a", "cwd"])
 @pytest.mark.parametrize("name", ["random", "pluggy", "torch", "sklearn", "harness", "baselines"])
-def test_what_is_installed_comes_before_a_file_of_its_name(folders, place, name):
+def test_an_installed_package_takes_precedence_over_a_file_with_its_name(folders, place, name):
     texts = {"a/method.py": f"import {name} as it", f"{place}/{name}.py": "raise OSError('mine')"}
 
     (module,) = folders(texts, "a/method.py")
@@ -106,7 +106,7 @@ def test_a_plugin_may_have_the_name_of_a_library_that_it_imports(folders, name):
     assert module.it is sys.modules[name]
 
 
-def test_a_module_by_name_is_an_installed_one_first(folders, tmp_path):
+def test_a_plugin_given_by_name_is_an_installed_module_first(folders, tmp_path):
     folders({"cwd/colorsys.py": "MINE = True", "cwd/only_here.py": "import colorsys"})
     begin()
 
@@ -115,7 +115,7 @@ def test_a_module_by_name_is_an_installed_one_first(folders, tmp_path):
     assert str(tmp_path / "cwd") not in sys.path
 
 
-def test_a_folder_that_a_plugin_puts_on_the_path_is_its_own(folders, tmp_path):
+def test_a_folder_that_a_plugin_adds_to_the_path_is_private_to_it(folders, tmp_path):
     text = "import sys\nsys.path.insert(0, {!r})\n"
     late = "def late():\n    import others\n    return others.NAME"
     texts = {
@@ -130,7 +130,7 @@ def test_a_folder_that_a_plugin_puts_on_the_path_is_its_own(folders, tmp_path):
     assert sys.path == before
 
 
-def test_neighbours_may_import_each_other_in_a_circle(folders):
+def test_neighbours_may_import_each_other_circularly(folders):
     texts = {
         "a/method.py": "import first\ndef name():\n    return first.NAME",
         "a/first.py": "import second\nNAME = 'first'\nimport method",
@@ -151,7 +151,7 @@ def test_two_files_of_one_folder_share_a_neighbour(folders):
     assert one.utils is other.utils
 
 
-def test_a_missing_module_is_missed_by_its_name(folders):
+def test_a_missing_module_is_reported_by_its_own_name(folders):
     with pytest.raises(ModuleNotFoundError, match="No module named 'nowhere_at_all'"):
         folders({"a/method.py": "import nowhere_at_all"}, "a/method.py")
 
@@ -177,7 +177,7 @@ class Config:
 """
 
 
-def test_classes_of_a_file_can_be_pickled_and_their_annotations_read(folders):
+def test_classes_in_a_file_can_be_pickled_and_have_readable_annotations(folders):
     (module,) = folders(neighbours("a", CLASSES), "a/method.py")
     config = module.Config(0.2, module.Config())
 
@@ -185,7 +185,7 @@ def test_classes_of_a_file_can_be_pickled_and_their_annotations_read(folders):
     assert typing.get_type_hints(module.Config)["back"] == module.Config | None
 
 
-def test_a_file_of_an_odd_name_and_a_packages_own_file_are_loaded(folders):
+def test_a_file_with_an_odd_name_and_an_init_file_can_be_loaded(folders):
     texts = {"a/my-method.v2.py": "import utils", "a/utils.py": "", "b/__init__.py": "X = 1"}
 
     odd, own = folders(texts, "a/my-method.v2.py", "b/__init__.py")
@@ -194,7 +194,7 @@ def test_a_file_of_an_odd_name_and_a_packages_own_file_are_loaded(folders):
     assert own.X == 1
 
 
-def test_a_catalog_loaded_later_leaves_late_imports_of_an_earlier_one_work(folders):
+def test_late_imports_of_an_earlier_catalog_still_work_after_a_later_load(folders):
     text = "def name():\n    import utils\n    return utils.NAME"
     (earlier,) = folders(neighbours("a", text), "a/method.py")
 
@@ -215,7 +215,7 @@ print(sys.path.index(sys.argv[1]) if sys.argv[1] in sys.path else "''")
 
 
 @pytest.mark.parametrize("start", ["-c", "-m"])
-def test_the_working_directory_shadows_no_library_however_python_was_started(tmp_path, start):
+def test_the_working_directory_shadows_no_library_however_python_is_started(tmp_path, start):
     (tmp_path / "colorsys.py").write_text("raise OSError('mine')")
     (tmp_path / "xmlrpc.py").write_text("raise OSError('mine')")
     (tmp_path / "program.py").write_text(CHILD)

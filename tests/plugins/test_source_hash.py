@@ -1,4 +1,4 @@
-"""What a method's identity depends on: its source, its parts' sources, and what it holds."""
+"""A method's identity: its own source, the sources it imports, and the values that it holds."""
 
 import functools
 import itertools
@@ -42,7 +42,7 @@ LATE = "def unlearn(task, config):\n    import rates\n    return rates.LR"
 
 @pytest.fixture
 def written(tmp_path, monkeypatch):
-    """Writes files, and loads the first of them as ``-p`` would, from an empty directory."""
+    """A function that writes files and loads the first as ``-p`` would, from an empty directory."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
@@ -84,7 +84,7 @@ def methods():
 
 @pytest.fixture(scope="module")
 def true_parts(methods):
-    """Method → our modules that Python itself loads for it, seen in a process of its own."""
+    """Method → our modules that Python loads for it, found in a separate process."""
     places = {
         name: "+".join(
             sorted({function.__module__ for function in functions if function is not None})
@@ -101,7 +101,7 @@ def true_parts(methods):
     }
 
 
-def test_an_edit_of_a_part_is_an_edit_of_exactly_the_methods_that_import_it(
+def test_an_edited_module_changes_the_hashes_of_exactly_the_methods_that_import_it(
     methods, true_parts, monkeypatch
 ):
     before = {name: method_hash(method) for name, method in methods.items()}
@@ -143,11 +143,12 @@ for path, old, new in edits:
 """
 
 
-def test_files_edited_in_a_copy_are_edits_of_their_users(methods, tmp_path):
+def test_edited_files_change_the_hashes_of_the_methods_that_use_them(methods, tmp_path):
     modules = sorted({method.unlearn.__module__ for method in methods.values()})
     for name in OURS:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    future, closest = "from __future__", "amun_plugin/adversarial/closest.py"
+    future = "from __future__"
+    closest = "amun_plugin/adversarial/closest.py"
     edits = [
         (closest, future, future),
         (closest, future, f"# a comment\n{future}"),
@@ -202,7 +203,7 @@ def test_a_helper_in_the_working_directory_counts_for_a_file_elsewhere(written):
     assert hashes[0] != hashes[1]
 
 
-def test_an_edit_within_one_second_at_the_same_size_runs_and_counts(written, monkeypatch):
+def test_an_edit_within_one_second_at_the_same_size_is_run_and_hashed(written, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     seen = []
     for rate in (0.1, 0.2, 0.1):
@@ -236,7 +237,7 @@ def test_a_late_import_of_an_edited_file_is_noticed(written, tmp_path):
     assert source.edited() == "rates"
 
 
-def test_a_late_import_of_a_reworded_file_is_none(written, tmp_path):
+def test_a_late_import_of_a_reworded_file_does_not_count_as_edited(written, tmp_path):
     module = written({"plug": LATE, "rates": "LR = 0.1"})
     source = source_of(module.unlearn)
     (tmp_path / "rates.py").write_text('"""Rates."""\nLR = 0.1  # as in the paper')
@@ -246,7 +247,7 @@ def test_a_late_import_of_a_reworded_file_is_none(written, tmp_path):
     assert source.edited() == ""
 
 
-def test_what_a_method_does_at_training_and_its_configs_class_count(written):
+def test_at_training_and_the_class_of_the_config_count(written):
     plug = METHOD.format(imports="", body="return task.model", name="m").replace(
         "return [Method('m', unlearn, Config())]",
         "from stores import keep\n    from settings import Settings\n"
@@ -409,7 +410,7 @@ def makers(tmp_path_factory):
 
 
 @pytest.mark.parametrize("held", PAIRS)
-def test_what_a_function_holds_is_a_part_of_its_identity(makers, held):
+def test_the_values_that_a_function_holds_are_part_of_its_identity(makers, held):
     one, other = (compile(text.strip(), "x", "eval") for text in PAIRS[held].split("|"))
 
     hashes = [source_hash(eval(code, makers)) for code in (one, other, one)]
@@ -463,7 +464,7 @@ UNSTABLE = {
 
 @pytest.mark.parametrize("kind", UNSTABLE)
 @pytest.mark.parametrize(("held", "place"), [("go(HELD)", "rate"), ("Callable({0: HELD})", "[0]")])
-def test_what_has_no_content_to_compare_is_refused_by_name(makers, kind, held, place):
+def test_a_value_that_cannot_be_hashed_is_rejected_by_name(makers, kind, held, place):
     function = eval(held.replace("HELD", UNSTABLE[kind]), makers)
 
     with pytest.raises(UserError, match=kind) as error:
@@ -474,35 +475,33 @@ def test_what_has_no_content_to_compare_is_refused_by_name(makers, kind, held, p
     assert "\n" not in str(error.value)
 
 
-def test_code_that_is_in_no_file_is_refused(makers):
+def test_code_that_is_not_in_a_file_is_rejected(makers):
     with pytest.raises(UserError, match="cannot be read"):
         source_hash(eval("lambda task, config: 1", makers))
 
 
-def test_a_librarys_function_is_refused_as_a_method():
+def test_a_library_function_is_rejected_as_a_method():
     with pytest.raises(UserError, match="cannot be read"):
         source_hash(functools.partial(len))
 
 
-def test_the_harness_and_what_is_installed_are_no_part_of_a_source(methods):
+def test_the_harness_and_installed_packages_are_not_part_of_a_source(methods):
     modules = set().union(*(method_source(method).modules for method in methods.values()))
 
     assert {name.partition(".")[0] for name in modules} == {*OURS}
 
 
-def test_the_room_of_the_harness_that_holds_a_base_class_is_no_part_of_a_source(
-    methods, monkeypatch
-):
-    heirs = {name for name, each in methods.items() if isinstance(each.config, FineTuning)}
-    before = {name: method_hash(methods[name]) for name in heirs}
+def test_moving_a_base_class_within_the_harness_keeps_the_hashes(methods, monkeypatch):
+    derived = {name for name, each in methods.items() if isinstance(each.config, FineTuning)}
+    before = {name: method_hash(methods[name]) for name in derived}
 
     monkeypatch.setattr(FineTuning, "__module__", "harness.another.room")
 
-    assert len(heirs) > 3
-    assert {name: method_hash(methods[name]) for name in heirs} == before
+    assert len(derived) > 3
+    assert {name: method_hash(methods[name]) for name in derived} == before
 
 
-def test_a_module_by_name_is_hashed_as_it_was_loaded(tmp_path, monkeypatch):
+def test_a_plugin_given_by_name_is_hashed_as_it_was_loaded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "named_plugin_of_test_sources.py"
     path.write_text("def unlearn(task, config):\n    return 1")

@@ -37,7 +37,7 @@ def test_tuned_settings_are_read_as_they_were_written(tmp_path):
     [
         ("[]", "AttributeError"),
         ("{", "JSONDecodeError"),
-        ('{"a": {}, "a": {}}', "'a' is there twice"),
+        ('{"a": {}, "a": {}}', "'a' occurs twice"),
         ('{"a": {"gap": NaN}}', "NaN is no number"),
     ],
 )
@@ -57,10 +57,10 @@ ENTRY = {"settings": {"lr": 0.5}, "gap": 1.0, "source": "x", "replicates": 1, "t
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        ({**ENTRY, "sampler": "new"}, "unknown field 'sampler', as of a newer version"),
+        ({**ENTRY, "sampler": "new"}, "unknown field 'sampler', perhaps of a newer version"),
         ({**ENTRY, "trials": [{**TRIAL, "seconds": 1.0}]}, "unknown field 'seconds'"),
         ({**ENTRY, "settings": {"lr": 0.7}}, "not those of its best trial"),
-        ({**ENTRY, "trials": []}, "expected one trial or more"),
+        ({**ENTRY, "trials": []}, "expected at least one trial"),
         ({**ENTRY, "replicates": "1"}, "Expected `int`, got `str` - at `$.replicates`"),
         (
             {**ENTRY, "trials": [{**TRIAL, "gap": -1.0}]},

@@ -38,7 +38,7 @@ def test_a_protocol_that_returns_no_number_fails_with_the_reason(unlearn, finish
 
     assert status == 1
     assert "mine failed" in err
-    assert "Estimate: value must be a finite number, or None; got" in err
+    assert "Estimate: value must be a finite number or None; got" in err
 
 
 def test_an_older_store_never_replaces_a_newer_measurement(unlearn, finished, work):

@@ -1,4 +1,4 @@
-"""Data sets as tensors: what travels with a row, equal batches, and augmentation image by image."""
+"""Data sets as tensors: selecting and joining rows, equal batches, and augmentation."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ BOTH = Augmentation(crop=True, flip=True)
 
 
 def numbered(n=6, *, exact=False, shape=(3, 5, 4), augment=True, first=0):
-    """Random images whose label is 10 and whose index 100 times the row's number."""
+    """Random images; row i has label 10 i and index 100 i."""
     generator = torch.Generator().manual_seed(first)
     images = torch.randint(0, 256, (n, *shape), generator=generator, dtype=torch.uint8)
     rows = torch.arange(first, first + n)
@@ -21,7 +21,7 @@ def numbered(n=6, *, exact=False, shape=(3, 5, 4), augment=True, first=0):
 
 
 def crop_and_flip(image, down, right, mirror):
-    """One image, as a recipe's words say it: black border, crop, mirror."""
+    """A simple reference for one image: add a black border, crop, flip."""
     height, width = image.shape[1:]
     border = np.pad(image, ((0, 0), (CROP_PADDING,) * 2, (CROP_PADDING,) * 2))
     top, left = CROP_PADDING - down, CROP_PADDING - right
@@ -44,7 +44,7 @@ def test_fresh_rows_are_numbered_from_zero():
     [torch.tensor([4, 0, 0]), torch.tensor([], dtype=torch.int64), torch.tensor([True, False] * 3)],
     ids=["positions", "none", "mask"],
 )
-def test_everything_travels_with_a_selection(rows):
+def test_a_selection_keeps_every_column(rows):
     data = join(numbered(3), numbered(3, first=3, augment=False))
     positions = rows.nonzero()[:, 0].tolist() if rows.dtype == torch.bool else rows.tolist()
 
@@ -77,9 +77,9 @@ def test_a_join_keeps_the_order_and_every_column():
     assert data.augment.tolist() == [True, True, False, False, False]
 
 
-def test_a_join_is_float_as_soon_as_one_part_is_and_rounds_nothing():
+def test_a_join_is_float_if_any_part_is_and_rounds_nothing():
     bytes_, floats = numbered(4), numbered(2, exact=True)
-    fine = floats.images + torch.rand(floats.images.shape) * 1e-4  # between two of 255 levels
+    fine = floats.images + torch.rand(floats.images.shape) * 1e-4  # between two of the 256 levels
     floats = Data.of(fine.clamp(0, 1), floats.labels)
 
     data = join(bytes_, floats)
@@ -91,7 +91,7 @@ def test_a_join_is_float_as_soon_as_one_part_is_and_rounds_nothing():
     assert torch.equal((data.images[:4] * 255).round().byte(), bytes_.images)
 
 
-def test_names_of_classes_travel_with_every_selection():
+def test_class_names_are_kept_by_selections_and_joins():
     images = torch.zeros(4, 1, 2, 2, dtype=torch.uint8)
     data = Data.of(images, torch.arange(4) % 2, classes=["cat", "dog"])
     other = Data.of(images, torch.arange(4) % 2, classes=("cat", "emu"))
@@ -104,7 +104,7 @@ def test_names_of_classes_travel_with_every_selection():
 
 
 @pytest.mark.parametrize("classes", ["cat", ("cat", "cat"), ("cat", 3), ("cat", ""), (None,)])
-def test_names_of_classes_are_distinct_texts(classes):
+def test_class_names_must_be_distinct_strings(classes):
     images = torch.zeros(1, 1, 2, 2)
 
     with pytest.raises(ValueError, match=r"classes must be distinct names.*got"):
@@ -112,7 +112,7 @@ def test_names_of_classes_are_distinct_texts(classes):
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int8, torch.int16, torch.int32])
-def test_labels_of_any_whole_type_are_kept_as_int64(kind):
+def test_labels_of_any_integer_type_become_int64(kind):
     data = Data.of(torch.zeros(3, 1, 2, 2), torch.tensor([0, 2, 1], dtype=kind))
 
     assert data.labels.dtype == torch.int64
@@ -136,12 +136,12 @@ def test_labels_of_any_whole_type_are_kept_as_int64(kind):
         (torch.zeros(2, 1, 4, 4), torch.zeros(2).long().to_sparse(), "labels must be a dense"),
     ],
 )
-def test_what_is_no_labelled_set_of_images_is_refused_with_what_was_found(images, labels, message):
+def test_an_invalid_set_of_images_is_rejected_with_what_was_found(images, labels, message):
     with pytest.raises(ValueError, match=message):
         Data.of(images, labels)
 
 
-def test_other_labels_leave_the_rest_alone():
+def test_relabelling_leaves_the_rest_unchanged():
     data = numbered()
     labels = torch.ones(6, dtype=torch.int64)
 
@@ -167,7 +167,7 @@ def test_every_column_moves_to_the_other_device():
     ]
 
 
-def test_bytes_become_floats_of_zero_to_one_and_floats_stay_the_same_tensor():
+def test_bytes_become_floats_in_zero_to_one_and_floats_stay_the_same_tensor():
     levels = torch.arange(256, dtype=torch.uint8)
     floats = torch.rand(3)
 
@@ -198,7 +198,7 @@ FAULTS = {
     ),
     "another device": (
         {"labels": torch.zeros(2, dtype=torch.int64, device="meta")},
-        r"labels must be on cpu, as the images; got meta",
+        r"labels must be on cpu, like the images; got meta",
     ),
 }
 
@@ -235,7 +235,7 @@ def test_batches_cover_every_row_once_and_differ_by_at_most_one(n, batch):
 
 
 @pytest.mark.parametrize("batch", [0, -3])
-def test_a_batch_of_no_images_is_refused(batch):
+def test_a_batch_size_below_one_is_rejected(batch):
     with pytest.raises(ValueError, match=f"batch must be at least 1; got {batch}"):
         equal_batches(10, batch)
 
@@ -290,7 +290,7 @@ def test_shifts_and_mirrors_are_uniform_and_independent():
         (Augmentation(), False, False),
     ],
 )
-def test_only_the_asked_distortion_is_drawn(kind, moves, mirrors):
+def test_only_the_requested_distortion_is_drawn(kind, moves, mirrors):
     allowed = torch.ones(50, dtype=torch.bool)
 
     drawn = Distortions.draw(allowed, kind, torch.Generator().manual_seed(0))
@@ -299,7 +299,7 @@ def test_only_the_asked_distortion_is_drawn(kind, moves, mirrors):
     assert drawn.mirror.any() == mirrors
 
 
-def test_a_row_that_may_not_be_augmented_stays_bit_equal():
+def test_a_row_that_must_not_be_augmented_stays_bit_equal():
     free, fixed = numbered(30, exact=True), numbered(30, exact=True, first=30, augment=False)
     data = join(free, fixed)
     drawn = Distortions.draw(data.augment, BOTH, torch.Generator().manual_seed(0))
@@ -310,7 +310,7 @@ def test_a_row_that_may_not_be_augmented_stays_bit_equal():
     assert (moved[:30] != data.images[:30]).flatten(1).any(1).sum() >= 28
 
 
-def test_whether_one_row_may_be_augmented_changes_no_other_rows_numbers():
+def test_a_rows_augment_flag_does_not_change_the_draws_of_other_rows():
     some = torch.tensor([True, False] * 10)
 
     every = Distortions.draw(torch.ones_like(some), BOTH, torch.Generator().manual_seed(3))
@@ -322,7 +322,7 @@ def test_whether_one_row_may_be_augmented_changes_no_other_rows_numbers():
     assert not half.mirror[~some].any()
 
 
-def test_the_same_generator_draws_the_same_numbers_whatever_is_asked_for():
+def test_the_same_seed_draws_the_same_numbers_for_every_augmentation():
     allowed = torch.ones(20, dtype=torch.bool)
     kinds = (BOTH, BOTH, Augmentation(crop=True))
 

@@ -1,4 +1,4 @@
-"""Forget rules: how a page and an error tell them, and what no rule can be made of."""
+"""Forget rules: how they are described on pages and in errors."""
 
 import pytest
 
@@ -26,7 +26,7 @@ from harness.specs.forgetting import percent
         (1, "100%"),
     ],
 )
-def test_a_share_is_told_as_it_is_and_never_as_nothing_or_all(share, text):
+def test_a_share_is_never_rounded_to_nothing_or_all(share, text):
     assert percent(share) == text
 
 
@@ -39,7 +39,7 @@ def test_a_share_is_told_as_it_is_and_never_as_nothing_or_all(share, text):
         (GivenRows((1, 2)), "2 given images"),
     ],
 )
-def test_a_rule_is_told_in_few_words(rule, text):
+def test_a_rule_describes_itself_briefly(rule, text):
     assert rule.describe() == text
 
 
@@ -70,5 +70,5 @@ def scenario(rule, access=1.0):
         (scenario(GivenRows((5, 6))), "", "Forget 2 given images"),
     ],
 )
-def test_a_page_tells_what_is_forgotten_and_the_name_of_its_class(problem, class_name, text):
+def test_a_page_says_what_is_forgotten_and_names_the_class(problem, class_name, text):
     assert task(problem, class_name) == text

@@ -1,4 +1,4 @@
-"""A plugin's forget rule: as good as a built-in one in everything that the program does."""
+"""A plugin's forget rule works like a built-in one everywhere in the program."""
 
 import json
 from dataclasses import dataclass, replace
@@ -58,13 +58,14 @@ def run_ids():
     return {*Store(Path("runs")).keys("runs")}
 
 
-def test_a_plugins_rule_runs_is_recorded_and_stays_on_the_page_without_its_plugin(
+def test_a_plugins_rule_is_run_and_recorded_and_stays_on_the_page_without_its_plugin(
     unlearn, work, plugin
 ):
-    records, page = work / "leaderboards/records/first.jsonl", work / "leaderboards/first.md"
-    asked = ("run", "finetune", "--scenario", "first", "--replicates", "1", "-p", str(plugin))
+    records = work / "leaderboards/records/first.jsonl"
+    page = work / "leaderboards/first.md"
+    words = ("run", "finetune", "--scenario", "first", "--replicates", "1", "-p", str(plugin))
 
-    assert unlearn(*asked)[0] == 0
+    assert unlearn(*words)[0] == 0
     unlearn("leaderboard")
     written, shown = records.read_text(), page.read_text()
     unlearn("leaderboard", "--store", "none")
@@ -82,22 +83,23 @@ def test_a_plugins_rule_runs_is_recorded_and_stays_on_the_page_without_its_plugi
         "source": "",
     }
     assert "the first 3 images of class 1" in unlearn("show", min(run_ids()))[1]
-    assert "did 0 models, 0 logits, 0 runs, 0 measurements" in unlearn(*asked)[1]
+    assert "did 0 models, 0 logits, 0 runs, 0 measurements" in unlearn(*words)[1]
 
 
-def test_an_edited_rule_makes_new_runs_and_leaves_the_original_models_alone(unlearn, plugin):
-    asked = ("run", "finetune", "--scenario", "first", "--replicates", "1", "-p", str(plugin))
-    unlearn(*asked)
-    before, models = run_ids(), {*Store(Path("runs")).keys("models")}
+def test_an_edited_rule_causes_new_runs_and_keeps_the_original_models(unlearn, plugin):
+    words = ("run", "finetune", "--scenario", "first", "--replicates", "1", "-p", str(plugin))
+    unlearn(*words)
+    before = run_ids()
+    models = {*Store(Path("runs")).keys("models")}
 
     plugin.write_text(PLUGIN.replace("[: self.count]", "[-self.count :]"))
-    unlearn(*asked)
+    unlearn(*words)
 
     assert len(run_ids() - before) == len(before)
     assert len({*Store(Path("runs")).keys("models")} - models) == len(models) - 1
 
 
-def test_a_plugins_rule_is_measured_on_old_runs_and_refused_without_its_plugin(unlearn, plugin):
+def test_old_runs_of_a_plugins_rule_can_be_measured_only_with_the_plugin(unlearn, plugin):
     unlearn("run", "finetune", "--scenario", "first", "--replicates", "1", "-p", str(plugin))
     store = Store(Path("runs"))
     for key in store.keys("measurements"):
@@ -106,13 +108,13 @@ def test_a_plugins_rule_is_measured_on_old_runs_and_refused_without_its_plugin(u
     _, out, err = unlearn("measure")
     again = unlearn("measure", "-p", str(plugin))
 
-    assert "no plugin gives its forget rule FirstOfClass" in err
+    assert "no plugin provides its forget rule FirstOfClass" in err
     assert out.startswith("measured 0 of 0")
     assert again[0] == 0
     assert len(store.keys("measurements")) == 5 * 4
 
 
-def test_a_rule_is_tuned_on_what_it_names_as_its_substitute(unlearn, work, plugin):
+def test_tuning_uses_the_rules_substitute(unlearn, work, plugin):
     status, _, err = unlearn(
         "tune", "finetune", "--scenario", "first", "--trials", "1", "--replicates", "1", "-p",
         str(plugin),
@@ -133,7 +135,7 @@ TRAIN, TEST = torch.arange(20) % 4, torch.arange(8) % 4
 
 @dataclass(frozen=True)
 class Returning(ForgetRule):
-    """Selects what a test asks for."""
+    """Evaluates an expression that a test supplies."""
 
     what: str
     kind: ClassVar[str] = "given"
@@ -168,9 +170,7 @@ def asking(what, **fields):
         ("1 / 0", "failed: ZeroDivisionError: division by zero"),
     ],
 )
-def test_what_a_rule_may_not_select_is_refused_in_one_line_that_names_rule_and_plugin(
-    what, message
-):
+def test_an_invalid_selection_gives_a_one_line_error_with_the_rule_and_its_plugin(what, message):
     with pytest.raises(
         UserError, match=f"Returning of plugin '.*test_plugin_rules'.*{message}"
     ) as error:
@@ -179,14 +179,14 @@ def test_what_a_rule_may_not_select_is_refused_in_one_line_that_names_rule_and_p
     assert "\n" not in str(error.value)
 
 
-def test_rows_that_are_held_out_may_not_be_selected():
+def test_a_rule_must_not_select_held_out_rows():
     scenario = asking("torch.arange(20)[:10]", held_out=0.5)
 
     with pytest.raises(UserError, match="of them are held out with seed 0, such as"):
         split(scenario, Replicate(0, 0), TRAIN, TEST)
 
 
-def test_a_rule_cannot_change_the_data_that_it_looks_at():
+def test_a_rule_cannot_change_the_labels_that_it_receives():
     labels = TRAIN.clone()
 
     rows = split(asking("labels.zero_()[:0].new_tensor([7, 3])"), Replicate(0, 0), labels, TEST)
@@ -196,18 +196,18 @@ def test_a_rule_cannot_change_the_data_that_it_looks_at():
 
 
 @pytest.mark.parametrize("what", ["None", "1 / 0", "'class 3'"])
-def test_a_substitute_that_is_no_rule_is_refused_in_one_line(what):
+def test_an_invalid_substitute_gives_a_one_line_error(what):
     with pytest.raises(UserError, match=r"Returning of plugin .* has no substitute for tuning: "):
         substitute(asking(what), TRAIN)
 
 
 class Undecorated(Returning):
-    """No dataclass of its own."""
+    """A subclass that is not itself a dataclass."""
 
 
 @dataclass(frozen=True)
 class SettableKind(ForgetRule):
-    """With a settable kind."""
+    """Declares its kind as a setting."""
 
     kind: str = "random"
 
@@ -216,7 +216,7 @@ class SettableKind(ForgetRule):
 
 @dataclass(frozen=True)
 class Odd(Returning):
-    """Of no known kind."""
+    """Has an unknown kind."""
 
     kind: ClassVar[str] = "strange"
 
@@ -224,14 +224,14 @@ class Odd(Returning):
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (Undecorated("x"), "must be a frozen dataclass itself"),
+        (Undecorated("x"), "must itself be a frozen dataclass"),
         (SettableKind(), "'kind' cannot be a setting; annotate it as a ClassVar"),
         (Odd("x"), "its kind must be one of class, given, partial-class, random; got 'strange'"),
-        (Returning(["x"]), "its what is ['x'] (list); expected finite numbers, text"),
+        (Returning(["x"]), "its what is ['x'] (list); expected finite numbers, strings"),
         (Returning(float("nan")), "its what is nan; expected finite numbers"),
     ],
 )
-def test_a_rule_that_no_record_could_hold_is_refused(rule, message):
+def test_a_rule_that_no_record_can_represent_is_rejected(rule, message):
     with pytest.raises((TypeError, ValueError)) as error:
         Scenario("s", "d", "b", Recipe(1, 0.1), rule)
 
@@ -239,13 +239,13 @@ def test_a_rule_that_no_record_could_hold_is_refused(rule, message):
     assert message in str(error.value)
 
 
-def test_numpys_numbers_become_pythons():
+def test_numpy_numbers_become_python_numbers():
     scenario = Scenario("s", "d", "b", Recipe(1, 0.1), Returning(np.int64(3)))
 
     assert type(scenario.forget.what) is int
 
 
-def test_a_rule_without_all_methods_cannot_be_made():
+def test_a_rule_without_all_methods_cannot_be_instantiated():
     @dataclass(frozen=True)
     class Half(ForgetRule):
         kind: ClassVar[str] = "random"
@@ -254,6 +254,6 @@ def test_a_rule_without_all_methods_cannot_be_made():
         Half()
 
 
-def test_the_source_of_a_rule_tells_it_apart_and_a_built_in_rule_has_none():
+def test_rules_with_different_sources_differ_and_a_built_in_rule_has_no_source():
     assert replace(Returning("x"), source="a") != Returning("x")
     assert RandomFraction(0.1).source == ""

@@ -1,4 +1,4 @@
-"""Specs: what each field may hold, in which form it is kept, and how a refusal reads."""
+"""Specs: valid values of each field, the form in which they are stored, and error messages."""
 
 import math
 from dataclasses import dataclass, replace
@@ -90,7 +90,9 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize(("make", "field", "given", "kept"), NUMBERS)
-def test_numbers_of_numpy_and_torch_are_kept_as_pythons_and_named_alike(make, field, given, kept):
+def test_numbers_of_numpy_and_torch_become_python_numbers_with_the_same_identity(
+    make, field, given, kept
+):
     for value in given:
         try:
             spec, same = make(**{field: value}), make(**{field: kept})
@@ -118,7 +120,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("given", ROWS, ids=repr)
-def test_rows_may_come_in_any_sequence_and_are_kept_in_order_as_a_tuple_of_ints(given):
+def test_rows_in_any_kind_of_sequence_become_a_sorted_tuple_of_ints(given):
     rule = GivenRows(given)
 
     assert rule.rows == (2, 3, 4)
@@ -129,25 +131,25 @@ def test_rows_may_come_in_any_sequence_and_are_kept_in_order_as_a_tuple_of_ints(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((5, 5, 6), r"GivenRows: rows must be row numbers.*1 of 3 are repeated, such as 5"),
-        ((), "there is none"),
-        (np.zeros(0, dtype=np.int64), "there is none"),
-        ((-1, 3), "they run from -1 to 3"),
-        ((1, 2**70), "they run from 1 to"),
-        ((1.0, 2.0), "1.0 is not whole"),
-        (torch.tensor([1.0]), "1.0 is not whole"),
-        (("3",), r"'3' \(text\) is no row number"),
+        ((5, 5, 6), "GivenRows: rows must be distinct.*1 of 3 rows are repeats, such as 5"),
+        ((), "no rows were given"),
+        (np.zeros(0, dtype=np.int64), "no rows were given"),
+        ((-1, 3), "the rows run from -1 to 3"),
+        ((1, 2**70), "the rows run from 1 to"),
+        ((1.0, 2.0), "1.0 is not a whole number"),
+        (torch.tensor([1.0]), "1.0 is not a whole number"),
+        (("3",), r"'3' \(text\) is not a row number"),
         ("123", r"got '123' \(text\)"),
         (3, "got 3"),
         (None, "got None"),
         ({1: 2}, "got"),
-        (torch.tensor([True, False]), r"True is no row number; of a mask, give the rows"),
-        (np.array([[1, 2]]), "is no row number"),
+        (torch.tensor([True, False]), r"True is not a row number; for a mask, give its rows"),
+        (np.array([[1, 2]]), "is not a row number"),
         (torch.tensor(3), "got tensor"),
         ((row for row in (1, 2)), "generator"),
     ],
 )
-def test_rows_that_are_none_or_repeated_are_refused_with_what_was_found(given, message):
+def test_invalid_or_repeated_rows_are_rejected_with_what_was_found(given, message):
     with pytest.raises((TypeError, ValueError), match=message):
         GivenRows(given)
 
@@ -218,7 +220,7 @@ REFUSED = [
     (lambda v: method(search=v), [None, [("lr", Span(0, 1))], "lr"], "search"),
     (lambda v: method(search={"lr": v}), [(0, 1), None, 0.1], r"search\['lr'\]"),
     (lambda v: method(search={v: Span(0, 1)}), ["rate"], "which its config lacks"),
-    (lambda v: method(search={v: Span(0.5, 3)}), ["epochs"], "whole number to another"),
+    (lambda v: method(search={v: Span(0.5, 3)}), ["epochs"], "between whole numbers"),
     (lambda v: method(search={v: Span(0, 1)}), ["mask", "schedule"], "give a Choice"),
     (lambda v: method(Settings(lr=v)), [NAN, INF, "1e-3", True], "lr"),
     (lambda v: method(Settings(epochs=v)), [NAN, "3", False, 2.5], "epochs"),
@@ -231,7 +233,7 @@ REFUSED = [
     ("make", "value", "field"),
     [(make, value, field) for make, values, field in REFUSED for value in values],
 )
-def test_what_a_field_cannot_hold_is_refused_where_the_spec_is_made(make, value, field):
+def test_an_invalid_field_is_rejected_when_the_spec_is_created(make, value, field):
     with pytest.raises((TypeError, ValueError), match=field) as error:
         make(value)
 
@@ -303,14 +305,14 @@ def test_what_a_field_cannot_hold_is_refused_where_the_spec_is_made(make, value,
         ),
     ],
 )
-def test_a_refusal_names_the_spec_the_field_what_was_found_and_what_is_expected(make, message):
+def test_an_error_names_the_spec_the_field_what_was_found_and_what_was_expected(make, message):
     with pytest.raises((TypeError, ValueError)) as error:
         make()
 
     assert str(error.value) == message
 
 
-def test_a_subclass_that_no_record_could_hold_is_refused():
+def test_a_subclass_that_no_record_can_represent_is_rejected():
     class Mine(Recipe):
         pass
 
@@ -335,11 +337,11 @@ def test_lists_and_sets_become_tuples():
     assert method(defined_for=["class", "given"]).defined_for == frozenset({"class", "given"})
 
 
-def test_a_choice_may_hold_one_and_one_point_nought_and_true():
+def test_a_choice_may_contain_1_and_1_point_0_and_true():
     assert Choice((1, 1.0, True)).options == (1, 1.0, True)
 
 
-def test_a_methods_settings_are_kept_as_pythons_numbers():
+def test_a_methods_settings_become_python_numbers():
     given = Settings(lr=np.float32(0.25), epochs=torch.tensor(4), bound=np.float64(2))
 
     kept = method(given).config
@@ -350,12 +352,12 @@ def test_a_methods_settings_are_kept_as_pythons_numbers():
 
 
 @pytest.mark.parametrize("value", [-1, -0.1, math.nan, -math.inf])
-def test_a_config_of_no_negative_numbers_refuses_nan_as_well(value):
+def test_require_no_negative_rejects_nan_too(value):
     with pytest.raises(ValueError, match="lr must not be negative; got"):
         require_no_negative(Settings(lr=value))
 
 
-def test_every_spec_that_can_be_made_can_be_read_from_its_record():
+def test_a_scenario_with_extreme_values_can_be_read_from_its_record():
     extreme = scenario(
         recipe=Recipe(2**63 - 1, 1e299, 2**40, 0.0, 1e-320, "cosine", Augmentation(crop=True)),
         forget=GivenRows(range(3)),
@@ -368,7 +370,7 @@ def test_every_spec_that_can_be_made_can_be_read_from_its_record():
     assert again == extreme
 
 
-def test_what_was_asked_before_keeps_its_name():
+def test_an_earlier_request_keeps_its_identity():
     asked = canonical(
         Scenario(
             name="digits-class3",
@@ -390,7 +392,7 @@ def test_what_was_asked_before_keeps_its_name():
     )
 
 
-def test_a_setting_that_was_added_later_names_a_recipe_only_where_it_is_used():
+def test_a_later_setting_is_part_of_a_recipes_identity_only_if_it_is_used():
     plainly = recipe(optimizer="sgd", nesterov=False, step_size=0, gamma=0.1)
     used = recipe(nesterov=True, schedule="step", step_size=5, gamma=0.2)
 
@@ -415,7 +417,7 @@ def test_a_recipe_with_later_settings_can_be_read_from_its_record(given):
     assert scenario_of(plain(asked)) == asked
 
 
-def test_a_recipe_of_another_schedule_leaves_behind_what_belongs_to_the_first():
+def test_a_recipe_with_a_new_schedule_drops_the_settings_of_the_old_one():
     stepped = recipe(schedule="step", step_size=5, gamma=0.2, nesterov=True)
 
     found = stepped.retimed(epochs=3, lr=0.02, schedule="cosine")
@@ -444,11 +446,11 @@ def unlearning_scenarios():
         ("float('nan')", "WholeClass(3)", "lr must be a finite number of at least 0; got nan"),
         ("'1e-3'", "WholeClass(3)", "lr must be"),
         ("0.1", "WholeClass('3')", "label must be a whole number"),
-        ("0.1", "GivenRows((5, 5))", "repeated"),
+        ("0.1", "GivenRows((5, 5))", "repeats"),
         ("0.1", "0.1", "forget must be a forget rule, such as RandomFraction"),
     ],
 )
-def test_a_bad_scenario_of_a_plugin_is_one_line_and_no_traceback(tmp_path, lr, rule, reason):
+def test_a_plugins_invalid_scenario_gives_a_one_line_error(tmp_path, lr, rule, reason):
     file = tmp_path / "plugin.py"
     file.write_text(BROKEN.format(lr=lr, rule=rule))
 
@@ -461,7 +463,7 @@ def test_a_bad_scenario_of_a_plugin_is_one_line_and_no_traceback(tmp_path, lr, r
 @pytest.mark.parametrize(
     "rule", ["WholeClass(np.int64(3))", "GivenRows(np.arange(5))", "GivenRows(range(5))"]
 )
-def test_numpys_numbers_in_a_plugins_scenario_are_listed_like_pythons(unlearn, work, rule):
+def test_a_plugins_scenario_may_use_numpy_numbers(unlearn, work, rule):
     (work / "plugin.py").write_text(BROKEN.format(lr="np.float64(0.1)", rule=rule))
 
     status, out, _ = unlearn("list", "scenarios", "-p", "plugin.py")
