@@ -1,4 +1,4 @@
-"""The store: whole results or none, broken ones found, one process a step."""
+"""The store: results are written atomically, damage is found, and one process does each step."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def store(tmp_path):
     return Store(tmp_path / "runs")
 
 
-def test_a_result_comes_back_as_it_was_written(store):
+def test_a_result_is_read_back_as_it_was_written(store):
     store.write("models", "key", {"fact": [1, 2]}, TENSORS)
 
     entry = store.read("models", "key")
@@ -48,15 +48,15 @@ def test_any_damage_to_any_file_is_found(store, name, damage):
         flipped = content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
         path.write_bytes({"truncate": content[:-5], "flip": flipped, "empty": b""}[damage])
 
-    there = store.has("models", "key")
+    exists = store.has("models", "key")
 
-    assert there == ((name, damage) != ("seal.json", "remove"))
+    assert exists == ((name, damage) != ("seal.json", "remove"))
     assert name in store.fault("models", "key") or "key" in store.fault("models", "key")
     with pytest.raises(CorruptionError):
         store.read("models", "key")
 
 
-def test_a_broken_result_is_replaced_by_a_new_one(store):
+def test_a_corrupt_result_is_replaced_by_a_new_one(store):
     store.write("models", "key", {"fact": 1}, TENSORS)
     (store.root / "models" / "key" / "facts.json").write_text("{")
 
@@ -76,7 +76,7 @@ def test_the_draft_of_a_killed_process_does_no_harm(store):
     assert not draft.exists()
 
 
-def test_a_lock_is_held_by_one_and_freed_when_its_holder_is_killed(store):
+def test_a_lock_has_one_holder_and_is_released_when_the_holder_is_killed(store):
     code = (
         "import sys, time; from pathlib import Path; from harness.records.store import Store\n"
         "with Store(Path(sys.argv[1])).lock('models', 'key') as mine:\n"
@@ -98,21 +98,21 @@ def test_a_lock_is_held_by_one_and_freed_when_its_holder_is_killed(store):
     assert (mine_meanwhile, other, mine_after) == (False, True, True)
 
 
-def test_a_file_in_the_stores_place_is_a_users_mistake(tmp_path):
+def test_a_file_in_place_of_the_store_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(UserError, match="is a file; expected a folder"):
         Store(tmp_path / "file")
 
 
-def test_a_store_that_cannot_be_written_is_a_users_mistake(tmp_path):
+def test_an_unwritable_store_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(UserError, match="cannot write to --store"):
         Store(tmp_path / "file" / "below").open()
 
 
-def test_reading_makes_no_folder(tmp_path):
+def test_reading_creates_no_folder(tmp_path):
     store = Store(tmp_path / "runs")
 
     assert store.keys("runs") == []
@@ -121,7 +121,7 @@ def test_reading_makes_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize("seal", ["{}", "[]", "3", '{"facts.json": 1}'])
-def test_a_seal_that_vouches_for_nothing_is_damage(store, seal):
+def test_a_seal_without_the_checksums_is_damage(store, seal):
     store.write("models", "key", {"fact": 1}, TENSORS)
     (store.root / "models" / "key" / "seal.json").write_text(seal)
 
@@ -130,7 +130,7 @@ def test_a_seal_that_vouches_for_nothing_is_damage(store, seal):
         store.read("models", "key")
 
 
-def test_a_folder_in_place_of_a_file_is_damage_that_can_be_thrown_away(store):
+def test_a_folder_in_place_of_a_file_is_damage_that_can_be_discarded(store):
     store.write("models", "key", {"fact": 1}, TENSORS)
     seal = store.root / "models" / "key" / "seal.json"
     seal.unlink()
@@ -152,7 +152,7 @@ def test_a_store_stays_where_it_was_when_the_working_directory_changes(tmp_path,
     assert (tmp_path / "runs" / "models" / "key").is_dir()
 
 
-def test_a_result_that_cannot_be_written_is_a_store_error_and_leaves_nothing(tmp_path):
+def test_a_result_that_cannot_be_written_is_a_store_error_and_leaves_nothing_behind(tmp_path):
     store = Store(tmp_path / "runs")
     store.open()
     (tmp_path / "runs" / "models").write_text("")

@@ -1,4 +1,4 @@
-"""Records of a newer version: kept byte for byte, not shown, and named once a place."""
+"""Records of a newer version: kept byte for byte, not shown, and mentioned once per place."""
 
 import json
 
@@ -6,12 +6,11 @@ import pytest
 
 from harness.records.lines import Measurement, Run
 from harness.records.parsing import read_lines
-from harness.records.store import Store
 from harness.records.versions import is_newer
 
 
 def edited(text, *path, value):
-    """A line in which the value at the path is another, or new."""
+    """The text of a line with another, or an additional, value at the path."""
     fields = json.loads(text)
     inner = fields
     for name in path[:-1]:
@@ -22,7 +21,7 @@ def edited(text, *path, value):
 
 @pytest.fixture
 def records(unlearn, work):
-    """The file of records of one finished replicate."""
+    """The file of records after one finished replicate."""
     unlearn("run", "finetune", "--scenario", "tiny", "--replicates", "1")
     unlearn("leaderboard")
     return work / "leaderboards" / "records" / "tiny.jsonl"
@@ -44,7 +43,7 @@ NEWER = {
 
 
 @pytest.mark.parametrize("case", NEWER)
-def test_a_line_of_a_newer_version_is_kept_byte_for_byte_and_named_once(unlearn, records, case):
+def test_a_line_of_a_newer_version_is_kept_byte_for_byte_and_mentioned_once(unlearn, records, case):
     cls, path, value = NEWER[case]
     lines = records.read_text().splitlines()
     own = next(
@@ -68,13 +67,13 @@ def test_a_line_of_a_newer_version_is_kept_byte_for_byte_and_named_once(unlearn,
 @pytest.mark.parametrize(
     ("path", "value"), [(("kind",), 3), (("status",), 3), (("scenario", "code"), "two")]
 )
-def test_a_wrong_type_is_no_newer_version(records, path, value):
+def test_a_wrong_type_does_not_count_as_a_newer_version(records, path, value):
     text = next(line for line in records.read_text().splitlines() if '"kind": "run"' in line)
 
     assert not is_newer(json.loads(edited(text, *path, value=value)))
 
 
-def test_a_measurement_of_a_newer_versions_run_stays(unlearn, records):
+def test_a_measurement_of_a_newer_versions_run_is_kept(unlearn, records):
     lines = records.read_text().splitlines()
     own = next(x for x in lines if '"kind": "run"' in x and '"method": "finetune"' in x)
     others = [x for x in lines if x != own]
@@ -88,7 +87,7 @@ def test_a_measurement_of_a_newer_versions_run_stays(unlearn, records):
     assert "| finetune" not in page.read_text()
 
 
-def test_pages_that_only_a_newer_version_knows_stay(unlearn, records):
+def test_pages_that_only_a_newer_version_knows_are_kept(unlearn, records):
     page = records.parents[1] / "verdict.md"
     page.write_text((records.parents[1] / "tiny.md").read_text())
     records.with_name("later.jsonl").write_text('{"kind": "verdict"}\n')
@@ -97,18 +96,3 @@ def test_pages_that_only_a_newer_version_knows_stay(unlearn, records):
 
     assert page.exists()
     assert records.with_name("later.jsonl").read_text() == '{"kind": "verdict"}\n'
-
-
-def write_newer(kind="runs", method="finetune"):
-    """A result as a newer version would have written it; its folder's bytes."""
-    store = Store(__import__("pathlib").Path("runs"))
-    of = {
-        key
-        for key in store.keys("runs")
-        if store.read("runs", key).facts["line"]["method"] == method
-    }
-    key = next(k for k in store.keys(kind) if store.read(kind, k).facts["line"]["run_id"] in of)
-    facts = json.loads(json.dumps(store.read(kind, key).facts))
-    facts["line"]["room"] = 3
-    store.write(kind, key, facts, None)
-    return store.root / kind / key / "facts.json"
