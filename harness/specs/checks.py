@@ -104,7 +104,8 @@ class Real:
 
     def __str__(self) -> str:
         if self.high < LARGEST_FLOAT:
-            left, right = "(["[not self.above], ")]"[not self.below]
+            left = "(" if self.above else "["
+            right = ")" if self.below else "]"
             return f"a number in {left}{self.low:g}, {self.high:g}{right}"
         if self.low == -LARGEST_FLOAT:
             return "a finite number"

@@ -268,7 +268,8 @@ def test_a_positive_shift_moves_down_and_right():
 
 
 def test_shifts_and_mirrors_are_uniform_and_independent():
-    n, places = 40_500, 2 * CROP_PADDING + 1
+    n = 40_500
+    places = 2 * CROP_PADDING + 1
 
     drawn = Distortions.draw(
         torch.ones(n, dtype=torch.bool), BOTH, torch.Generator().manual_seed(0)
