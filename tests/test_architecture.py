@@ -31,7 +31,7 @@ INSIDE = {
         {"preparation"},
         {"attack"},
     ),
-    "backbones": ({"arguments", "stems"}, {"candidates"}, {"build"}),
+    "backbones": ({"arguments", "stems"}, {"build"}, {"trial"}),
     "commands": (
         {"machine", "options", "plugins", "progress", "tuning_notes"},
         {"doctor", "leaderboard", "list", "run", "show", "tune", "verbs"},
@@ -58,20 +58,20 @@ INSIDE = {
     "plugins": (
         {"holdings", "hookspecs", "modules", "syntax"},
         {"source_hash"},
-        {"rules"},
+        {"forget_rules"},
         {"catalog"},
     ),
     "protocols": ({"estimates"}, {"accuracy", "confidence_mia", "entropy_mia", "loss_mia"}),
     "records": (
         {"lines", "store"},
         {"tuned", "versions"},
-        {"parsing"},
-        {"stored"},
+        {"json_lines"},
+        {"store_lines"},
     ),
     "runs": (
-        {"environment", "keys", "method_call", "settings", "studies", "warm"},
+        {"environment", "keys", "product", "settings", "studies", "warm"},
         {"models", "plan"},
-        {"lineage", "queue", "workspace"},
+        {"lineage", "method_call", "queue", "workspace"},
         {"measuring", "recording", "remaining", "wanted"},
         {"steps"},
         {"worker"},
@@ -82,7 +82,7 @@ INSIDE = {
     "specs": (
         {"checks", "names"},
         {"augmentation", "forgetting", "protocol", "search"},
-        {"configs", "data", "plugin_rules"},
+        {"configs", "data", "recorded_rule"},
         {"scenario"},
         {"method"},
         {"catalog"},

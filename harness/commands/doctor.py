@@ -17,7 +17,7 @@ from harness.errors import UserError
 from harness.plugins.catalog import load_catalog
 from harness.plugins.hookspecs import PROJECT
 from harness.records.store import Store
-from harness.records.stored import RUN
+from harness.records.store_lines import RUN
 from harness.runs.environment import PACKAGES
 from harness.specs.catalog import Catalog
 from harness.version import __version__

@@ -10,7 +10,7 @@ from harness.leaderboard.joining import join
 from harness.leaderboard.publish import differing, files, held, publish, published
 from harness.records.lines import Line
 from harness.records.store import Store
-from harness.records.stored import stored_lines
+from harness.records.store_lines import stored_lines
 from harness.terminal import say
 
 

@@ -10,16 +10,16 @@ import torch
 
 from harness.errors import UserError
 from harness.isolation.processes import Processes
-from harness.runs.pool import Means
+from harness.runs.pool import Resources
 
 
-def means(arguments: argparse.Namespace, count: int) -> Means:
-    """The means for ``count`` workers; raises UserError if the options contradict each other."""
+def resources(arguments: argparse.Namespace, count: int) -> Resources:
+    """What ``count`` workers may use; raises UserError if the options contradict each other."""
     if count == 0 and arguments.step_timeout < math.inf:
         raise UserError(
             "--step-timeout stops processes, and --workers 0 starts none; give only one of the two"
         )
-    return Means(count, threads(count), arguments.step_timeout)
+    return Resources(count, threads(count), arguments.step_timeout)
 
 
 def workers(arguments: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Measures what is missing; returns 1 if a protocol failed."""
     catalog = plugins.catalog(arguments.plugins)
     device = machine.device(arguments.device)
-    means = machine.means(arguments, machine.workers(arguments))
+    resources = machine.resources(arguments, machine.workers(arguments))
     store = Store(arguments.store)
     if not store.root.is_dir():
         raise UserError(
@@ -36,6 +36,6 @@ def execute(arguments: argparse.Namespace) -> int:
     progress.report_broken(rest)
     rest.discard_results(store)
     record_definitions(catalog.protocols.values(), store)
-    outcome = do_plan(rest.plan, workspace, means, progress.report)
+    outcome = do_plan(rest.plan, workspace, resources, progress.report)
     print(f"measured {outcome.done.total()} of {len(plan.steps)}; {rest.present} already measured")
     return conclude(outcome) or report_unread(rest)

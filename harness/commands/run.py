@@ -14,11 +14,11 @@ from harness.commands.tuning_notes import tuning_notes
 from harness.errors import UserError, unknown
 from harness.records.lines import Undefined, identity
 from harness.records.store import Store
-from harness.records.stored import UNDEFINED
+from harness.records.store_lines import UNDEFINED
 from harness.records.tuned import FOLDER
 from harness.runs.keys import KINDS, MODEL
 from harness.runs.plan import Plan
-from harness.runs.pool import Means, Outcome, do_plan
+from harness.runs.pool import Outcome, Resources, do_plan
 from harness.runs.recording import record_definitions
 from harness.runs.remaining import Remaining, remaining
 from harness.runs.wanted import Wanted, prepare, wanted_scenarios
@@ -28,18 +28,18 @@ from harness.runs.workspace import Workspace
 def execute(arguments: argparse.Namespace) -> int:
     """Runs the plan; returns 1 if a result is missing at the end."""
     catalog = plugins.catalog(arguments.plugins)
-    means = machine.means(arguments, machine.workers(arguments))
+    resources = machine.resources(arguments, machine.workers(arguments))
     wanted = _wanted(arguments)
     workspace, plan = prepare(wanted, catalog)
     _require_methods(arguments.again, plan)
-    progress = Progress(plan, max(1, means.workers))
+    progress = Progress(plan, max(1, resources.workers))
     rest = remaining(plan, workspace.store, again=arguments.again)
     progress.report_broken(rest)
     if not arguments.dry_run:
         rest.discard_results(workspace.store)
         workspace.store.open()
         record_definitions(catalog.protocols.values(), workspace.store)
-    _try_backbones(wanted, workspace, rest.plan, means)
+    _try_backbones(wanted, workspace, rest.plan, resources)
     for found in workspace.notes():
         print(found)
     for note in tuning_notes(plan, catalog, wanted.tuned):
@@ -52,7 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print(_counts("would do", Counter(step.id.kind for step in rest.plan.steps), rest, plan))
         return report_unread(rest)
     with progress.showing(rest.plan):
-        outcome = do_plan(rest.plan, workspace, means, progress.report)
+        outcome = do_plan(rest.plan, workspace, resources, progress.report)
     print(_counts("did", outcome.done, rest, plan))
     return conclude(outcome) or report_unread(rest)
 
@@ -90,11 +90,11 @@ def _note(line: Undefined, store: Store) -> None:
             store.write(UNDEFINED, key, {"line": dataclasses.asdict(line)}, None)
 
 
-def _try_backbones(wanted: Wanted, workspace: Workspace, rest: Plan, means: Means) -> None:
+def _try_backbones(wanted: Wanted, workspace: Workspace, rest: Plan, resources: Resources) -> None:
     """Tests every network; prints any change to one, and raises UserError if one cannot work."""
     names = {step.run.scenario.name for step in rest.steps if step.id.kind == MODEL}
     scenarios = [s for s, _ in wanted_scenarios(wanted, workspace.catalog) if s.name in names]
-    for scenario, change in workspace.try_backbones(scenarios, in_process=means.workers == 0):
+    for scenario, change in workspace.try_backbones(scenarios, in_process=resources.workers == 0):
         if change:
             print(f"changed: {scenario.backbone} in {scenario.name}: {change}")
 

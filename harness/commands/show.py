@@ -12,7 +12,7 @@ from harness.leaderboard.pages import task
 from harness.leaderboard.publish import published
 from harness.records.lines import Line, Measurement, Run, identity_of, merge
 from harness.records.store import Store
-from harness.records.stored import stored_lines
+from harness.records.store_lines import stored_lines
 from harness.terminal import say
 
 

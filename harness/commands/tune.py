@@ -29,7 +29,7 @@ def execute(arguments: argparse.Namespace) -> int:
     methods = [each.name for each in _searchable(wanted, catalog)]
     if not methods:
         return 0
-    means = machine.means(arguments, min(machine.workers(arguments), len(methods)))
+    resources = machine.resources(arguments, min(machine.workers(arguments), len(methods)))
     setup = TrialSetup.prepare(
         scenario,
         catalog,
@@ -37,12 +37,12 @@ def execute(arguments: argparse.Namespace) -> int:
         data=Path(wanted.data),
         device=torch.device(wanted.device),
         replicates=arguments.replicates,
-        means=means,
+        resources=resources,
     )
     for found in setup.workspace.notes():
         print(found)
     failed = False
-    for name, tuning in tune_each(methods, setup, arguments.trials, means.workers, say):
+    for name, tuning in tune_each(methods, setup, arguments.trials, resources.workers, say):
         best = tuning.best if isinstance(tuning, Tuning) else None
         if best is None or not isinstance(tuning, Tuning):
             failed = True

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from harness.datasets.vetting import class_text, classes_text
 from harness.errors import UserError
+from harness.plugins.forget_rules import with_source
 from harness.plugins.modules import public_name
-from harness.plugins.rules import with_source
 from harness.seeds import stream
 from harness.specs.checks import shown
 from harness.specs.forgetting import BUILT_IN, ForgetRule, MissingClassError, draw_share
-from harness.specs.plugin_rules import Rule
+from harness.specs.recorded_rule import Rule
 from harness.specs.scenario import Replicate, Scenario
 
 
@@ -71,7 +71,7 @@ def split(
             f"test images to report; expected a smaller share"
         )
     drawn = stream(replicate.forget_seed, "non-members")
-    nonmembers = class_matched(train[forget], test[reported_rows], drawn)
+    nonmembers = draw_nonmembers(train[forget], test[reported_rows], drawn)
     return Split(forget, retain, visible, held_out, reported_rows, nonmembers)
 
 
@@ -100,7 +100,7 @@ def training_rows(scenario: Scenario, replicate: Replicate, n: int) -> Tensor:
     return torch.arange(n)[kept]
 
 
-def class_matched(forget: Tensor, test: Tensor, generator: torch.Generator) -> Tensor:
+def draw_nonmembers(forget: Tensor, test: Tensor, generator: torch.Generator) -> Tensor:
     """The largest random draw of test rows with the class proportions of the forget set.
 
     Both sets are given by their labels. Empty if a class of the forget set has no test image.

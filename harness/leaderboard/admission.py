@@ -8,10 +8,7 @@ from dataclasses import dataclass
 
 from harness.leaderboard.grouping import ReplicateKey
 from harness.leaderboard.ranks import FEWEST_FOR_SETS
-from harness.records.lines import FINISHED, Run
-
-BY_HAND = "by hand"
-"""How settings were chosen that came by ``--set``."""
+from harness.records.lines import BY_HAND, FINISHED, Run
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from harness.leaderboard.cells import DEFAULTS, counted, progress, ranges
 from harness.leaderboard.ranks import FEWEST_FOR_SETS, FLOOR, SIGNIFICANCE
-from harness.leaderboard.rows import BUDGET
 from harness.leaderboard.table import Table
-from harness.records.tuned import OF
+from harness.records.tuned import BUDGET, OF
 from harness.specs.scenario import RETRAIN
 
 

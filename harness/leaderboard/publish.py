@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 
 from harness.errors import UserError
 from harness.leaderboard.pages import MARK, render
+from harness.records.json_lines import read_lines, write_line
 from harness.records.lines import Definition, Line, Measurement, Run, Undefined, merge
-from harness.records.parsing import read_lines, write_line
 from harness.records.versions import newer_text
 
 LOCK = ".lock"

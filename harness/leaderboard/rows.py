@@ -11,21 +11,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.leaderboard.admission import BY_HAND, Entry, Field, fault_of
+from harness.leaderboard.admission import Entry, Field, fault_of
 from harness.leaderboard.gaps import Comparison
 from harness.leaderboard.grouping import ReplicateKey, age, comparable, hardware_of, replicate_of
 from harness.leaderboard.ranks import Rank
 from harness.leaderboard.selection import Progress, Selection
 from harness.leaderboard.summary import Summary, summarise
-from harness.records.lines import FAILED, FINISHED, Run, canonical
+from harness.records.lines import BY_HAND, FAILED, FINISHED, Run, canonical
+from harness.records.tuned import BUDGET, SLACK
 from harness.specs.protocol import STORED
 from harness.specs.scenario import REFERENCES, RETRAIN
-
-BUDGET = 0.2
-"""Of retraining's passes: the most that a run with tuned settings may take, everything included."""
-
-SLACK = 1.001
-"""Retraining for a fifth of its epochs takes a fifth of its passes only up to rounding."""
 
 
 @dataclass(frozen=True)

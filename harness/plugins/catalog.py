@@ -17,9 +17,9 @@ from harness.errors import UserError, unknown
 from harness.isolation.replacements import Everyones
 from harness.isolation.surroundings import undisturbed
 from harness.plugins import hookspecs
+from harness.plugins.forget_rules import with_source
 from harness.plugins.hookspecs import PROJECT
 from harness.plugins.modules import begin, load_file, load_named
-from harness.plugins.rules import with_source
 from harness.plugins.source_hash import method_hash, source_hash
 from harness.specs.catalog import Backbone, Catalog, Dataset, Spec
 from harness.specs.method import Method

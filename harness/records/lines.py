@@ -13,14 +13,18 @@ from typing import Any
 
 from harness.specs.checks import NOT_NEGATIVE, OneOf, Whole, settle
 from harness.specs.names import check_name
-from harness.specs.plugin_rules import RecordedRule
 from harness.specs.protocol import Cost, Estimate, Metric
+from harness.specs.recorded_rule import RecordedRule
 from harness.specs.scenario import Replicate, Scenario
 
 FINISHED, DIVERGED, CHANGED = "finished", "diverged", "changed architecture"
 FAILED = "failed"
 """The method raised an error, was killed, hung or ran out of time, and left no model."""
 STATUSES = (FINISHED, DIVERGED, CHANGED, FAILED)
+
+
+BY_HAND = "by hand"
+"""How settings were chosen that came by ``--set``."""
 
 
 @dataclass(frozen=True)

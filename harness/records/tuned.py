@@ -18,6 +18,12 @@ from harness.specs.checks import NOT_NEGATIVE, OrNone, settle
 from harness.specs.names import check_name
 from harness.specs.scenario import Scenario
 
+BUDGET = 0.2
+"""Of retraining's passes: the most that a run with tuned settings may take, everything included."""
+
+SLACK = 1.001
+"""Retraining for a fifth of its epochs takes a fifth of its passes only up to rounding."""
+
 FOLDER = "tuned"
 """The name of the folder, which lies beside the pages."""
 

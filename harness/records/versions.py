@@ -14,8 +14,8 @@ from typing import Any, TypeGuard
 from harness.records.lines import STATUSES, Basis, Definition, Measurement, Run, Undefined
 from harness.specs.augmentation import Augmentation
 from harness.specs.forgetting import BUILT_IN, ForgetRule
-from harness.specs.plugin_rules import is_recorded
 from harness.specs.protocol import Cost, Estimate, Metric
+from harness.specs.recorded_rule import is_recorded
 from harness.specs.scenario import Recipe, Replicate, Scenario
 from harness.version import CODE
 

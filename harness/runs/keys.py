@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.records.lines import identity, plain
 from harness.records.store import StepId
-from harness.records.stored import MEASUREMENT, RUN
+from harness.records.store_lines import MEASUREMENT, RUN
 from harness.specs.protocol import Protocol
 from harness.specs.scenario import ORIGINAL, RETRAIN, RETRAIN_DRAWS, Replicate, Scenario
 from harness.version import CODE

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.records.lines import outcome_of
 from harness.records.store import CorruptionError, StepId, Store
-from harness.records.stored import MEASUREMENT, RUN
+from harness.records.store_lines import MEASUREMENT, RUN
 from harness.runs.keys import LOGITS, MODEL
 from harness.runs.plan import Step
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import UserError
-from harness.plugins.rules import with_plugin_rule
-from harness.records.parsing import MALFORMED, run_of
+from harness.plugins.forget_rules import with_plugin_rule
+from harness.records.json_lines import MALFORMED, run_of
 from harness.records.store import CorruptionError, StepId, Store
-from harness.records.stored import RUN
+from harness.records.store_lines import RUN
 from harness.records.versions import is_newer
 from harness.runs.keys import LOGITS, PlannedRun
 from harness.runs.lineage import broken

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.backbones.build import first_working
-from harness.backbones.candidates import Design, designs
+from harness.backbones.build import Design, designs
+from harness.backbones.trial import first_working
 from harness.datasets.builtin import channel_statistics, fingerprint, load_dataset
 from harness.datasets.splits import Split, split
 from harness.datasets.vetting import class_count
-from harness.runs.method_call import MethodCall, Product, costed, finished, probed
+from harness.runs.product import Product, costed, finished, probed
 from harness.seeds import derive, seeded, stream
 from harness.specs.catalog import Catalog
 from harness.specs.data import Data
-from harness.specs.method import Method, Task
 from harness.specs.scenario import Replicate, Scenario
 from harness.training.flops import forward_flops
 from harness.training.loop import predict, train
@@ -163,7 +160,7 @@ class Models:
         """A model trained by the recipe on these rows, with its logits on the probe rows."""
         network = self.network
         recipe = self.scenario.recipe
-        data = self._rows(rows)
+        data = self.data_of(rows)
 
         def make() -> nn.Module:
             model = network.fresh(seed, f"{purpose}/weights")
@@ -171,43 +168,7 @@ class Models:
 
         with seeded(seed, f"{purpose}/training"):
             model, cost = costed("train", make, self.device, network.unit)
-        return finished(model, self._rows(probe).images, cost)
-
-    def call_of(
-        self,
-        method: Method,
-        config: Any,
-        original: Mapping[str, Tensor],
-        *,
-        rows: Split,
-        probe: Tensor,
-        seed: int,
-    ) -> MethodCall:
-        """The call of a method on the original's weights, with only what the method may see."""
-        network = self.network
-        kept = None
-        if method.at_training is not None:
-            kept = self._rows(torch.cat([rows.forget, rows.retain]).sort().values)
-        task = Task(
-            model=network.loaded(original),
-            retain=self._rows(rows.visible),
-            forget=self._rows(rows.forget),
-            held_out=self._rows(rows.held_out),
-            untrained=network.series(seed, f"{method.name}/untrained"),
-            scenario=copy.deepcopy(self.scenario),
-            generator=torch.Generator().manual_seed(derive(seed, method.name)),
-        )
-        return MethodCall(
-            method=method,
-            config=copy.deepcopy(config),  # a method can change even a frozen one
-            task=task,
-            before=None if kept is None else network.loaded(original),
-            kept=kept,
-            probe=self._rows(probe).images,
-            seed=seed,
-            device=self.device,
-            unit=network.unit,
-        )
+        return finished(model, self.data_of(probe).images, cost)
 
     def outputs(self, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The logits on the whole train set and on the whole test set, on the CPU."""
@@ -219,9 +180,10 @@ class Models:
 
     def probed(self, weights: Mapping[str, Tensor], probe: Tensor) -> Tensor:
         """The logits ``(n, classes)`` of the model with these weights on these rows, on the CPU."""
-        return probed(self.network.loaded(weights), self._rows(probe).images)
+        return probed(self.network.loaded(weights), self.data_of(probe).images)
 
-    def _rows(self, rows: Tensor) -> Data:
+    def data_of(self, rows: Tensor) -> Data:
+        """These rows of the train set, on the device."""
         return self.dataset.train.select(rows).to(self.device)
 
 

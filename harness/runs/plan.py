@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from harness.plugins.rules import rule_source
+from harness.plugins.forget_rules import rule_source
 from harness.plugins.source_hash import Source, method_source, source_of
 from harness.records.store import StepId
 from harness.records.tuned import Tuning

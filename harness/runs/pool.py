@@ -14,7 +14,7 @@ import torch
 
 from harness.isolation.processes import Child, Ending, Processes
 from harness.records.store import StepId
-from harness.records.stored import RUN
+from harness.records.store_lines import RUN
 from harness.runs.lineage import broken
 from harness.runs.plan import Plan, Step
 from harness.runs.queue import Queue
@@ -40,7 +40,7 @@ POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
-class Means:
+class Resources:
     """The processes, threads and time that the steps of a plan may use."""
 
     workers: int = 0
@@ -92,7 +92,7 @@ class _Shift:
 def do_plan(
     plan: Plan,
     workspace: Workspace,
-    means: Means,
+    resources: Resources,
     report: Report = lambda _: None,
     *,
     most_passes: float = math.inf,
@@ -107,13 +107,15 @@ def do_plan(
     (EPYC, torch 2.14.1, 860 MB with all plugins loaded, n = 60). Raises StoreError if a result
     cannot be written.
     """
-    if means.workers == 0:
-        torch.set_num_threads(means.threads)
-        return _Pool(plan, workspace, means, report, most_passes=most_passes).work()
+    if resources.workers == 0:
+        torch.set_num_threads(resources.threads)
+        return _Pool(plan, workspace, resources, report, most_passes=most_passes).work()
     if plan.steps:
         warm()
     with Processes() as processes:
-        pool = _Pool(plan, workspace, means, report, most_passes=most_passes, processes=processes)
+        pool = _Pool(
+            plan, workspace, resources, report, most_passes=most_passes, processes=processes
+        )
         return pool.work()
 
 
@@ -124,7 +126,7 @@ class _Pool:
         self,
         plan: Plan,
         workspace: Workspace,
-        means: Means,
+        resources: Resources,
         report: Report,
         *,
         most_passes: float,
@@ -133,7 +135,7 @@ class _Pool:
         self._plan = plan
         self._workspace = workspace
         self._store = workspace.store
-        self._means = means
+        self._resources = resources
         self._report = report
         self._most_passes = most_passes
         self._processes = processes
@@ -162,7 +164,7 @@ class _Pool:
     def _start(self) -> list[Step]:
         """Starts as many steps as possible; returns those that another command is doing."""
         taken: list[Step] = []
-        while len(self._shifts) < max(1, self._means.workers):
+        while len(self._shifts) < max(1, self._resources.workers):
             step = self._queue.take()
             if step is None:
                 break
@@ -185,7 +187,7 @@ class _Pool:
             if self._processes is None or step.id.kind == RUN:  # a record calls no plugin
                 self._conclude(step, attempt(*asked))
                 return
-            child = self._processes.fork(partial(attempt_apart, *asked, self._means.threads))
+            child = self._processes.fork(partial(attempt_apart, *asked, self._resources.threads))
             self._shifts[child] = _Shift(step, child, lock.pop_all())
 
     def _wait(self, taken: list[Step]) -> None:
@@ -204,7 +206,7 @@ class _Pool:
 
     def _watch(self) -> None:
         """Reports each running step once a second, and kills those that take too long."""
-        limit = self._means.step_timeout
+        limit = self._resources.step_timeout
         for shift in self._shifts.values():
             seconds = shift.child.seconds
             if seconds > limit:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from harness.records.json_lines import fields_of
 from harness.records.lines import (
     CHANGED,
     DIVERGED,
@@ -16,17 +17,16 @@ from harness.records.lines import (
     Run,
     identity,
 )
-from harness.records.parsing import fields_of
 from harness.records.store import CorruptionError, StepId, Store
-from harness.records.stored import DEFINITION, FAILURE, MEASUREMENT, RUN
+from harness.records.store_lines import DEFINITION, FAILURE, MEASUREMENT, RUN
 from harness.runs.environment import now
 from harness.runs.keys import PlannedRun
 from harness.runs.lineage import facts as facts_of
 from harness.runs.lineage import require_one_lineage
 from harness.runs.plan import Step
 from harness.specs.forgetting import BUILT_IN
-from harness.specs.plugin_rules import RecordedRule
 from harness.specs.protocol import Cost, Protocol
+from harness.specs.recorded_rule import RecordedRule
 from harness.specs.scenario import REFERENCES, Scenario
 from harness.version import CODE
 

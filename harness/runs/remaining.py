@@ -10,7 +10,7 @@ from typing import Any
 from harness.leaderboard.grouping import problem_of
 from harness.records.lines import Run
 from harness.records.store import CorruptionError, StepId, Store
-from harness.records.stored import FAILURE, KIND_OF_LINE, RUN, stored_lines
+from harness.records.store_lines import FAILURE, KIND_OF_LINE, RUN, stored_lines
 from harness.records.versions import is_newer
 from harness.runs.keys import PlannedRun
 from harness.runs.lineage import facts, outdated

@@ -12,16 +12,17 @@ from torch import Tensor
 
 from harness.datasets.splits import Split, training_rows
 from harness.errors import UserError
+from harness.records.json_lines import fields_of
 from harness.records.lines import FINISHED, Measurement
-from harness.records.parsing import fields_of
 from harness.records.store import StepId, Store, digest
-from harness.records.stored import MEASUREMENT, RUN
+from harness.records.store_lines import MEASUREMENT, RUN
 from harness.runs.environment import circumstances, now
 from harness.runs.keys import LOGITS, MODEL, PlannedRun
 from harness.runs.lineage import outcome, require_one_lineage
-from harness.runs.method_call import PROBE, Product, difference
+from harness.runs.method_call import call_of
 from harness.runs.models import model_seed
 from harness.runs.plan import Step
+from harness.runs.product import PROBE, Product, difference
 from harness.runs.recording import record
 from harness.runs.workspace import Workspace
 from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Outputs, Protocol
@@ -80,7 +81,8 @@ def _make(
         return _reference(run, workspace), ""
     original = _weights(step.needs[0], workspace)
     origin = digest(original)  # before a method can change it
-    call = workspace.models(run.scenario).call_of(
+    call = call_of(
+        workspace.models(run.scenario),
         workspace.catalog.methods[run.method],
         run.config,
         original,

@@ -12,15 +12,15 @@ import torch
 
 from harness.datasets.splits import substitute, tuning_rows
 from harness.errors import UserError
-from harness.leaderboard.rows import BUDGET, SLACK, Row
+from harness.leaderboard.rows import Row
 from harness.leaderboard.table import tables
 from harness.records.lines import DIVERGED
 from harness.records.store import Store
-from harness.records.stored import stored_lines
-from harness.records.tuned import Trial, problem_of
+from harness.records.store_lines import stored_lines
+from harness.records.tuned import BUDGET, SLACK, Trial, problem_of
 from harness.runs.models import LoadedDataset
 from harness.runs.plan import Entrant, Plan, Problem, build_of, make_plan
-from harness.runs.pool import Means, do_plan
+from harness.runs.pool import Resources, do_plan
 from harness.runs.worker import Result
 from harness.runs.workspace import Workspace
 from harness.specs.catalog import Catalog
@@ -72,7 +72,7 @@ class TrialSetup:
     replicates: tuple[Replicate, ...]
     tuned_for: str
     """The hash of the scenario that settings are chosen for, by ``tuned.problem_of``."""
-    means: Means
+    resources: Resources
     """What the steps of one trial may use."""
     most_passes: float = math.inf
     """The most passes that one run of a method may take."""
@@ -87,7 +87,7 @@ class TrialSetup:
         data: Path,
         device: torch.device,
         replicates: int,
-        means: Means,
+        resources: Resources,
     ) -> TrialSetup:
         """Trains the originals and retrained models that are not in the store yet.
 
@@ -109,15 +109,16 @@ class TrialSetup:
             scenario=problem,
             replicates=tuple(Replicate(seed, seed) for seed in seeds),
             tuned_for=problem_of(scenario, dataset.fingerprint, build_of(scenario, catalog)),
-            means=means,
+            resources=resources,
         )
-        workspace.try_backbones([problem], in_process=means.workers == 0)
+        workspace.try_backbones([problem], in_process=resources.workers == 0)
         references = setup.plan([])
         if failures := setup.run(references):
             raise UserError(f"tuning in {scenario.name!r} failed: {failures[0].reason}")
-        one_worker = replace(means, workers=min(means.workers, 1))  # trials of a method are serial
+        # the trials of a method are serial
+        one_worker = replace(resources, workers=min(resources.workers, 1))
         budget = BUDGET * SLACK * setup.passes_of_retraining(references)
-        return replace(setup, means=one_worker, most_passes=budget)
+        return replace(setup, resources=one_worker, most_passes=budget)
 
     def plan(self, entrants: Sequence[Entrant]) -> Plan:
         """The plan to run these entrants in the tuning scenario."""
@@ -128,7 +129,7 @@ class TrialSetup:
 
     def run(self, plan: Plan) -> list[Result]:
         """Does the steps of a plan that are not done yet; returns the failures."""
-        outcome = do_plan(plan, self.workspace, self.means, most_passes=self.most_passes)
+        outcome = do_plan(plan, self.workspace, self.resources, most_passes=self.most_passes)
         return [*outcome.failures.values()]
 
     def rows(self, plan: Plan) -> dict[str, Row]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from harness.errors import UserError, unknown
-from harness.leaderboard.admission import BY_HAND
 from harness.plugins.catalog import find
+from harness.records.lines import BY_HAND
 from harness.records.store import Store
 from harness.records.tuned import FOLDER, Tuning, Unread, read
 from harness.runs.environment import commit

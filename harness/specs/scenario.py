@@ -22,7 +22,7 @@ from harness.specs.checks import (
 )
 from harness.specs.forgetting import ForgetRule
 from harness.specs.names import check_name
-from harness.specs.plugin_rules import Rule
+from harness.specs.recorded_rule import Rule
 
 ORIGINAL, RETRAIN = "original", "retrain"
 REFERENCES = (ORIGINAL, RETRAIN)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from harness.datasets.splits import Split, split
 from harness.errors import UserError
 from harness.records.lines import canonical
-from harness.runs.method_call import MethodError, difference
+from harness.runs.method_call import MethodError, call_of
 from harness.runs.models import LoadedDataset, Models
+from harness.runs.product import difference
 from harness.runs.settings import configured
 from harness.seeds import stream
 from harness.specs.catalog import Catalog
@@ -217,7 +218,9 @@ def _unlearned(
 
     spy = dataclasses.replace(method, unlearn=watched)
     try:
-        call = world.call_of(spy, method.config, base.weights, rows=rows, probe=rows.forget, seed=1)
+        call = call_of(
+            world, spy, method.config, base.weights, rows=rows, probe=rows.forget, seed=1
+        )
         product = call.carry_out()
     except MethodError as error:
         raise AssertionError(f"{where}: {error}") from error

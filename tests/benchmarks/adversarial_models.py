@@ -13,8 +13,8 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
 from harness import Data, Recipe, UserError, as_float, predict, train
-from harness.backbones.build import design_backbone
-from harness.backbones.candidates import Normalised
+from harness.backbones.build import Normalised
+from harness.backbones.trial import design_backbone
 from harness.datasets.builtin import channel_statistics, load_dataset, unlearning_datasets
 
 NOISE = 0.02

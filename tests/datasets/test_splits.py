@@ -15,7 +15,7 @@ from harness import (
     UserError,
     WholeClass,
 )
-from harness.datasets.splits import class_matched, split, training_rows
+from harness.datasets.splits import draw_nonmembers, split, training_rows
 
 BASE = Scenario("s", "d", "b", Recipe(1, 0.1), RandomFraction(0.1))
 TRAIN = torch.arange(200) % 5
@@ -78,14 +78,14 @@ def test_nonmembers_are_as_many_as_possible_in_the_forget_sets_class_proportions
     forget = torch.tensor([0] * 10 + [1] * 30)
     test = torch.tensor([0] * 50 + [1] * 60 + [2] * 9)
 
-    rows = class_matched(forget, test, torch.Generator().manual_seed(0))
+    rows = draw_nonmembers(forget, test, torch.Generator().manual_seed(0))
 
     assert torch.bincount(test[rows], minlength=3).tolist() == [20, 60, 0]
     assert len(rows.unique()) == len(rows)
 
 
 def test_a_class_that_the_test_set_lacks_leaves_no_nonmembers():
-    rows = class_matched(torch.tensor([4, 4]), torch.tensor([0, 1]), torch.Generator())
+    rows = draw_nonmembers(torch.tensor([4, 4]), torch.tensor([0, 1]), torch.Generator())
 
     assert len(rows) == 0
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.leaderboard.admission import BY_HAND, Entry, admit, page_replicates
+from harness.leaderboard.admission import Entry, admit, page_replicates
+from harness.records.lines import BY_HAND
 
 
 def seeds(*numbers):

@@ -8,8 +8,8 @@ import pytest
 from example_lines import DEFINITION, measurement, run
 
 from harness import ClassFraction, GivenRows, Metric, RandomFraction, Recipe, Replicate, WholeClass
+from harness.records.json_lines import read_lines
 from harness.records.lines import Run, canonical, identity, merge
-from harness.records.parsing import read_lines
 from harness.runs.keys import PlannedRun
 from harness.specs.scenario import REFERENCES
 from harness.version import CODE

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from harness.records.json_lines import read_lines
 from harness.records.lines import Measurement, Run
-from harness.records.parsing import read_lines
 from harness.records.versions import is_newer
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.records.json_lines import scenario_of
 from harness.records.lines import Basis
-from harness.records.parsing import scenario_of
 from harness.runs.keys import PlannedRun
 from harness.specs.scenario import REFERENCES, Replicate
 from harness.version import CODE

@@ -6,7 +6,7 @@ from suites import METHOD
 from harness.plugins.catalog import load_catalog
 from harness.records.lines import Run
 from harness.records.store import Store, digest
-from harness.records.stored import stored_lines
+from harness.records.store_lines import stored_lines
 from harness.runs.recording import record_failure
 from harness.runs.steps import _probe, do_step
 from harness.runs.wanted import Wanted, prepare

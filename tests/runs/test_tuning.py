@@ -15,10 +15,10 @@ from optuna.storages.journal import JournalFileBackend
 
 from harness import Choice, Data, Dataset, Method, Span, UserError, fine_tune
 from harness.datasets.splits import split, tuning_rows
-from harness.leaderboard.rows import BUDGET
 from harness.plugins.catalog import load_catalog
 from harness.records.store import Store
-from harness.runs.pool import Means
+from harness.records.tuned import BUDGET
+from harness.runs.pool import Resources
 from harness.runs.trials import FIRST_SEED, TrialSetup, tuning_scenario
 from harness.runs.tuning import tune
 from harness.runs.workspace import Workspace
@@ -57,7 +57,7 @@ def prepare(catalog, store, replicates=1):
         data=Path("data"),
         device=torch.device("cpu"),
         replicates=replicates,
-        means=Means(),
+        resources=Resources(),
     )
 
 

@@ -30,8 +30,8 @@ from harness import (
     require_no_negative,
 )
 from harness.plugins.catalog import load_catalog
+from harness.records.json_lines import scenario_of
 from harness.records.lines import canonical, identity, plain
-from harness.records.parsing import scenario_of
 
 RECIPE = Recipe(epochs=2, lr=0.1)
 

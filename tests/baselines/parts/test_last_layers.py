@@ -9,7 +9,7 @@ from update_rules import state
 from baselines.cf_k import cf_k
 from baselines.eu_k import eu_k
 from baselines.parts.last_layers import LastLayersConfig, blocks, last_names
-from harness.backbones.build import design_backbone
+from harness.backbones.trial import design_backbone
 
 CLASSES = 4
 

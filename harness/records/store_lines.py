@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from harness.records.json_lines import MALFORMED, line_of
 from harness.records.lines import Line, Measurement, Run, identity_of, merge
-from harness.records.parsing import MALFORMED, line_of
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.versions import is_newer, newer_text
 

@@ -3,11 +3,11 @@
 import pytest
 from example_lines import DEFINITION, measurement, run
 
+from harness.records.json_lines import fields_of, read_lines
 from harness.records.lines import Definition
-from harness.records.parsing import fields_of, read_lines
 from harness.records.store import StepId, Store
-from harness.records.stored import DEFINITION as DEFINITIONS
-from harness.records.stored import FAILURE, MEASUREMENT, RUN, stored_lines
+from harness.records.store_lines import DEFINITION as DEFINITIONS
+from harness.records.store_lines import FAILURE, MEASUREMENT, RUN, stored_lines
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from harness.errors import UserError
 from harness.records.lines import Basis, Line, Run, plain
 from harness.records.versions import CLASSES, OWN, RULES, is_newer
 from harness.specs.forgetting import ForgetRule
-from harness.specs.plugin_rules import SAYS, RecordedRule, is_recorded
+from harness.specs.recorded_rule import SAYS, RecordedRule, is_recorded
 from harness.specs.scenario import Recipe, Scenario
 
 KIND = {cls: kind for kind, cls in CLASSES.items()}

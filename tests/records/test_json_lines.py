@@ -17,8 +17,8 @@ from harness import (
     UserError,
     WholeClass,
 )
+from harness.records.json_lines import read_lines, scenario_of, write_line
 from harness.records.lines import canonical
-from harness.records.parsing import read_lines, scenario_of, write_line
 
 COMMITTED = sorted((Path(__file__).parents[2] / "leaderboards" / "records").glob("*.jsonl"))
 RULES = [RandomFraction(0.1), WholeClass(3), ClassFraction(3, 0.5), GivenRows((1, 5))]

@@ -10,11 +10,11 @@ import torch
 from harness import RandomFraction, Recipe, Replicate, Scenario, UserError
 from harness.datasets.splits import split
 from harness.plugins.catalog import load_catalog
+from harness.plugins.forget_rules import rule_source, with_plugin_rule, with_source
 from harness.plugins.hookspecs import PROJECT
-from harness.plugins.rules import rule_source, with_plugin_rule, with_source
 from harness.records.lines import canonical
 from harness.records.store import Store
-from harness.specs.plugin_rules import RecordedRule
+from harness.specs.recorded_rule import RecordedRule
 
 PLUGIN = """
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from harness.errors import UserError
 from harness.plugins.source_hash import Source, source_of
 from harness.specs.catalog import Catalog
 from harness.specs.forgetting import BUILT_IN, ForgetRule
-from harness.specs.plugin_rules import RecordedRule
+from harness.specs.recorded_rule import RecordedRule
 from harness.specs.scenario import Scenario
 
 
