@@ -38,7 +38,7 @@ def test_tuned_settings_are_read_as_they_were_written(tmp_path):
         ("[]", "AttributeError"),
         ("{", "JSONDecodeError"),
         ('{"a": {}, "a": {}}', "'a' occurs twice"),
-        ('{"a": {"gap": NaN}}', "NaN is no number"),
+        ('{"a": {"gap": NaN}}', "NaN is not a valid JSON number"),
     ],
 )
 def test_a_file_of_anything_else_is_a_one_line_error(tmp_path, text, reason):
