@@ -35,7 +35,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Field:
+class RankedRows:
     """The rows that are ranked against each other."""
 
     replicates: frozenset[ReplicateKey]
@@ -46,7 +46,7 @@ class Field:
     """Row → why it is not one of them."""
 
 
-def admit(entries: Sequence[Entry]) -> Field:
+def admit(entries: Sequence[Entry]) -> RankedRows:
     """Admits one row a method, on the page's own replicates; every other row gets its reason."""
     page = page_replicates(entries)
     chosen = {each.method: each for each in _by_claim(entries, page)}
@@ -56,7 +56,7 @@ def admit(entries: Sequence[Entry]) -> Field:
         for each in entries
         if not reasons[each.key]
     }
-    return Field(page, gaps, {key: reason for key, reason in reasons.items() if reason})
+    return RankedRows(page, gaps, {key: reason for key, reason in reasons.items() if reason})
 
 
 def page_replicates(entries: Iterable[Entry]) -> frozenset[ReplicateKey]:

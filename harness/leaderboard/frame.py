@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.leaderboard.gaps import Comparison, Estimates, components_of, measured_by_run
-from harness.leaderboard.grouping import age, grouped, hardware_of, problem_of
+from harness.leaderboard.grouping import age, grouped, hardware_of, problem_key
 from harness.leaderboard.publish import published_lines
 from harness.leaderboard.selection import complete_sets, select
 from harness.records.lines import Line, Measurement, Run, identity_of, merge
@@ -101,7 +101,7 @@ def _observations(lines: Iterable[Line], runs: Sequence[Run]) -> Iterator[dict[s
     measured = measured_by_run(lines)
     for _, own in sorted(grouped(runs, lambda run: run.scenario.name).items()):
         on_page = {identity_of(run) for run in select(own).runs}
-        for problem in grouped(own, problem_of).values():
+        for problem in grouped(own, problem_key).values():
             estimates = Estimates(problem, measured)
             components = components_of(max(problem, key=age))
             comparison = Comparison(estimates, complete_sets(problem), components)

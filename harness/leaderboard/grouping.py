@@ -29,7 +29,7 @@ def grouped(runs: Iterable[Run], by: Callable[[Run], Key]) -> dict[Key, list[Run
     return dict(groups)
 
 
-def problem_of(run: Run) -> str:
+def problem_key(run: Run) -> str:
     """What two runs must have in common to stand in one table."""
     return _problem(run.scenario, run.basis)
 

@@ -17,7 +17,7 @@ from harness.leaderboard.grouping import (
     ReplicateKey,
     age,
     hardware_of,
-    problem_of,
+    problem_key,
     set_of,
 )
 from harness.leaderboard.replacing import Place, Replacement, place_of
@@ -99,7 +99,7 @@ def _with_measurements(
 
 
 def _background(run: Run) -> Background:
-    return problem_of(run), set_of(run)
+    return problem_key(run), set_of(run)
 
 
 class _Verdict(NamedTuple):
@@ -127,8 +127,8 @@ class _Records:
         """Problem and method → source → age of its newest run."""
         for run in sorted(theirs, key=age):
             self._published[run.run_id].append(run)
-            self._definitions[place_of(run)[1]][problem_of(run)] = age(run)
-            self._sources[problem_of(run), run.method][run.source] = age(run)
+            self._definitions[place_of(run)[1]][problem_key(run)] = age(run)
+            self._sources[problem_key(run), run.method][run.source] = age(run)
 
     def offer(self, run: Run, *, needed: bool = True) -> None:
         """Takes the run in, or notes why not.
@@ -164,10 +164,10 @@ class _Records:
 
     def _verdict_on_new(self, run: Run, failed: Sequence[Run]) -> _Verdict:
         """On a run that the records lack, or of which they hold only failures."""
-        if _is_behind(run, problem_of(run), self._definitions[place_of(run)[1]]):
+        if _is_behind(run, problem_key(run), self._definitions[place_of(run)[1]]):
             reason = "the records hold a later definition of the scenario"
             return _Verdict(comes_in=False, reason=reason)
-        sources = self._sources[problem_of(run), run.method]
+        sources = self._sources[problem_key(run), run.method]
         if run.method not in REFERENCES and _is_behind(run, run.source, sources):
             return _Verdict(comes_in=False, reason="the records hold a later source of the method")
         return _Verdict(comes_in=True, instead_of=failed)

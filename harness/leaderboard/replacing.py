@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import UserError, unknown
-from harness.leaderboard.grouping import problem_of
+from harness.leaderboard.grouping import problem_key
 from harness.records.lines import Run
 from harness.specs.scenario import REFERENCES
 
@@ -47,10 +47,10 @@ class Replacement:
                 raise unknown("method or scenario of this store: --replace", name, known)
         wanted = known if ALL in names else {*names}
         # of several runs the last one stands, and so the newest
-        newest = {place_of(run)[1]: problem_of(run) for run in ours}
+        newest = {place_of(run)[1]: problem_key(run) for run in ours}
         definitions = {name: problem for name, problem in newest.items() if name in wanted}
         sources = {
-            place_of(run): (problem_of(run), run.source)
+            place_of(run): (problem_key(run), run.source)
             for run in ours
             if run.method in wanted and _is_of(run, definitions)
         }
@@ -67,10 +67,10 @@ class Replacement:
         return [run for run in remaining if self._is_of_newest_source(run)]
 
     def _is_of_newest_source(self, run: Run) -> bool:
-        own = problem_of(run), run.source
+        own = problem_key(run), run.source
         return self.sources.get(place_of(run), own) == own
 
 
 def _is_of(run: Run, definitions: Mapping[str, str]) -> bool:
-    problem = problem_of(run)
+    problem = problem_key(run)
     return definitions.get(place_of(run)[1], problem) == problem

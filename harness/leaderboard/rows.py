@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.leaderboard.admission import Entry, Field, fault_of
+from harness.leaderboard.admission import Entry, RankedRows, fault_of
 from harness.leaderboard.gaps import Comparison
 from harness.leaderboard.grouping import ReplicateKey, age, comparable, hardware_of, replicate_of
 from harness.leaderboard.ranks import Rank
@@ -141,7 +141,7 @@ class RowBuilder:
             age=max(age(run) for run in runs),
         )
 
-    def row(self, key: str, label: str, rank: Rank | None, field: Field) -> Row:
+    def row(self, key: str, label: str, rank: Rank | None, field: RankedRows) -> Row:
         """A row of the table; one that enters the ranks shows the page's own replicates alone."""
         every = self.selection.rows[key]
         shown = every

@@ -20,7 +20,7 @@ from harness.leaderboard.grouping import (
     grouped,
     hardware_of,
     machine_of,
-    problem_of,
+    problem_key,
     replicate_of,
     row_of,
     set_of,
@@ -84,7 +84,7 @@ class Selection:
 
 def select(runs: Sequence[Run]) -> Selection:
     """What a page shows of the runs of one scenario's name, whatever their order."""
-    definitions = grouped(runs, problem_of)
+    definitions = grouped(runs, problem_key)
     problem, newer_definition = _shown_version(definitions, lambda run: run.method == RETRAIN)
     candidates, newer_sources = _of_shown_sources(definitions[problem])
     retrained = complete_sets(candidates)

@@ -64,7 +64,7 @@ class Tuning:
     """The number of original models on which each trial was evaluated."""
     trials: tuple[Trial, ...]
     problem: str = ""
-    """The hash from ``problem_of``; empty in files of earlier versions."""
+    """The hash from ``tuning_problem``; empty in files of earlier versions."""
 
     def __post_init__(self) -> None:
         if not self.trials or self.replicates < 1:
@@ -108,7 +108,7 @@ class Unread:
     reason: str
 
 
-def problem_of(scenario: Scenario, fingerprint: str, build: str) -> str:
+def tuning_problem(scenario: Scenario, fingerprint: str, build: str) -> str:
     """The hash of everything that a tuning's gaps depend on, except the method and the seeds.
 
     It covers the scenario's definition, the content of its data and the source of its backbone.

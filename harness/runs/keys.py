@@ -111,7 +111,7 @@ class PlannedRun:
                 "code": CODE,
                 "data": self.fingerprint,
                 "backbone": self.build,
-                "scenario": problem_of(self.scenario),
+                "scenario": problem_fields(self.scenario),
                 "replicate": self.replicate,
                 "method": self.method,
                 "config": self.config,
@@ -128,7 +128,7 @@ def measurement_of(record: StepId, protocol: Protocol) -> StepId:
     return StepId(MEASUREMENT, key)
 
 
-def problem_of(scenario: Scenario) -> dict[str, Any]:
+def problem_fields(scenario: Scenario) -> dict[str, Any]:
     """The fields of a scenario, except those that affect only its page."""
     fields = dict(plain(scenario))
     return {name: fields[name] for name in fields if name not in ("mia", "replicates")}

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from harness.plugins.forget_rules import rule_source
 from harness.plugins.source_hash import Source, method_source, source_of
 from harness.records.store import StepId
-from harness.records.tuned import Tuning
-from harness.records.tuned import problem_of as tuning_problem
+from harness.records.tuned import Tuning, tuning_problem
 from harness.runs.keys import PlannedRun, measurement_of
 from harness.specs.catalog import Catalog
 from harness.specs.method import Method

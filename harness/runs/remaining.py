@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.leaderboard.grouping import problem_of
+from harness.leaderboard.grouping import problem_key
 from harness.records.lines import Run
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.store_lines import FAILURE, KIND_OF_LINE, RUN, stored_lines
@@ -153,7 +153,7 @@ class _History:
 
 def _versions(run: Run) -> Iterator[tuple[Subject, str]]:
     """The subjects of a run, each with the version that the run used."""
-    problem = problem_of(run)
+    problem = problem_key(run)
     yield ("scenario", run.scenario.name), problem
     yield ("method", problem, run.method), run.source
 

@@ -17,7 +17,7 @@ from harness.leaderboard.table import tables
 from harness.records.lines import DIVERGED
 from harness.records.store import Store
 from harness.records.store_lines import stored_lines
-from harness.records.tuned import BUDGET, SLACK, Trial, problem_of
+from harness.records.tuned import BUDGET, SLACK, Trial, tuning_problem
 from harness.runs.models import LoadedDataset
 from harness.runs.plan import Entrant, Plan, Problem, build_of, make_plan
 from harness.runs.pool import Resources, do_plan
@@ -71,7 +71,7 @@ class TrialSetup:
     """The tuning scenario, on which the trials run."""
     replicates: tuple[Replicate, ...]
     tuned_for: str
-    """The hash of the scenario that settings are chosen for, by ``tuned.problem_of``."""
+    """The hash of the scenario that settings are chosen for, by ``tuned.tuning_problem``."""
     resources: Resources
     """What the steps of one trial may use."""
     most_passes: float = math.inf
@@ -108,7 +108,7 @@ class TrialSetup:
             workspace=workspace,
             scenario=problem,
             replicates=tuple(Replicate(seed, seed) for seed in seeds),
-            tuned_for=problem_of(scenario, dataset.fingerprint, build_of(scenario, catalog)),
+            tuned_for=tuning_problem(scenario, dataset.fingerprint, build_of(scenario, catalog)),
             resources=resources,
         )
         workspace.try_backbones([problem], in_process=resources.workers == 0)

@@ -6,7 +6,7 @@ import pytest
 from machines import SCENARIO, run
 
 from harness import RandomFraction
-from harness.leaderboard.grouping import hardware_of, problem_of, row_of
+from harness.leaderboard.grouping import hardware_of, problem_key, row_of
 from harness.records.lines import Basis
 
 
@@ -19,7 +19,7 @@ from harness.records.lines import Basis
     ids=["what only a page needs", "the name of the class"],
 )
 def test_runs_of_one_problem_share_a_table(other):
-    assert problem_of(run("m", 0, **other)) == problem_of(run("n", 1))
+    assert problem_key(run("m", 0, **other)) == problem_key(run("n", 1))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_runs_of_one_problem_share_a_table(other):
     ids=["rule", "data", "backbone", "harness"],
 )
 def test_runs_of_different_problems_share_no_table(other):
-    assert problem_of(run("m", 0, **other)) != problem_of(run("m", 0))
+    assert problem_key(run("m", 0, **other)) != problem_key(run("m", 0))
 
 
 def test_equal_settings_are_one_row_however_their_numbers_are_written():

@@ -9,7 +9,7 @@ import pytest
 
 from harness import UserError
 from harness.plugins.catalog import load_catalog
-from harness.records.tuned import Trial, Tuning, problem_of, read, tuning_of, write
+from harness.records.tuned import Trial, Tuning, read, tuning_of, tuning_problem, write
 from harness.specs.forgetting import WholeClass
 
 TESTS = Path(__file__).parents[1]
@@ -121,17 +121,17 @@ def test_a_tuning_says_whether_it_is_outdated(source, problem, chosen):
 
 def test_a_tuning_is_outdated_when_the_scenarios_definition_changes(catalog):
     tiny = catalog.scenarios["tiny"]
-    now = problem_of(tiny, "data", "net")
+    now = tuning_problem(tiny, "data", "net")
 
     others = [
-        problem_of(replace(tiny, recipe=replace(tiny.recipe, lr=0.2)), "data", "net"),
-        problem_of(replace(tiny, forget=WholeClass(1)), "data", "net"),
-        problem_of(replace(tiny, retain_access=0.1), "data", "net"),
-        problem_of(replace(tiny, mia="entropy_mia.auc"), "data", "net"),
-        problem_of(replace(tiny, held_out=0.1), "data", "net"),
-        problem_of(replace(tiny, tuning=0.25), "data", "net"),
-        problem_of(tiny, "other data", "net"),
-        problem_of(tiny, "data", "other net"),
+        tuning_problem(replace(tiny, recipe=replace(tiny.recipe, lr=0.2)), "data", "net"),
+        tuning_problem(replace(tiny, forget=WholeClass(1)), "data", "net"),
+        tuning_problem(replace(tiny, retain_access=0.1), "data", "net"),
+        tuning_problem(replace(tiny, mia="entropy_mia.auc"), "data", "net"),
+        tuning_problem(replace(tiny, held_out=0.1), "data", "net"),
+        tuning_problem(replace(tiny, tuning=0.25), "data", "net"),
+        tuning_problem(tiny, "other data", "net"),
+        tuning_problem(tiny, "data", "other net"),
     ]
     assert len({now, *others}) == 1 + len(others)
-    assert problem_of(replace(tiny, name="other", replicates=9), "data", "net") == now
+    assert tuning_problem(replace(tiny, name="other", replicates=9), "data", "net") == now
