@@ -1,5 +1,6 @@
 """``harness/README.md`` is true: its examples run, and its rooms and terms match the code."""
 
+import dataclasses
 import re
 import runpy
 import shlex
@@ -7,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import api
 from harness.cli import main
+from harness.leaderboard.frame import COLUMNS
+from harness.leaderboard.gaps import FEWEST_REPLICATES
+from harness.leaderboard.ranks import FEWEST_FOR_SETS
 
 ROOT = Path(__file__).parents[1]
 HARNESS = ROOT / "harness"
@@ -112,6 +117,43 @@ def test_the_files_that_the_map_points_to_exist(heading, fewest):
     assert missing == []
 
 
+def test_the_recipe_that_is_shown_can_be_built():
+    (block,) = re.findall(r"^```python\n(Recipe\(.*?)^```$", MAP, re.DOTALL | re.MULTILINE)
+
+    recipe = eval(block, {**vars(api)})
+
+    assert (recipe.optimizer, recipe.schedule, recipe.step_size) == ("adamw", "step", 10)
+
+
+def nouns():
+    """Noun → the names in its row's fields, and the calls that its row mentions."""
+    table = MAP.partition("\n### The nouns' fields\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
+    return {
+        noun: (re.findall(r"`(\w+)`", fields), re.findall(r"`(?:\w+\.)?(\w+)\(\)`", more))
+        for noun, fields, more in rows
+    }
+
+
+@pytest.mark.parametrize("noun", nouns())
+def test_the_table_of_nouns_has_all_fields_of_each_and_only_calls_that_exist(noun):
+    cls = getattr(api, noun)
+    names = [field.name for field in dataclasses.fields(cls)]
+
+    fields, calls = nouns()[noun]
+
+    unknown = [c for c in calls if not hasattr(cls, c) and c not in {*names, *vars(api)}]
+
+    assert fields == names
+    assert unknown == []
+
+
+def test_the_table_of_nouns_has_what_a_method_and_a_protocol_are_given_and_return():
+    wanted = "Task Data Batch Evidence Outputs Labels Cost Estimate Span Choice"
+
+    assert [*nouns()] == wanted.split()
+
+
 def test_the_row_that_is_explained_is_on_the_page():
     head, _, row = NUMBERS.partition("<!-- row -->\n")[2].partition("\n<!-- /row")[0].splitlines()
     page = (ROOT / "leaderboards" / "digits-random10.md").read_text(encoding="utf-8").splitlines()
@@ -131,10 +173,30 @@ def test_the_records_load_as_shown_and_give_the_order_of_the_page(monkeypatch, c
 
     exec(block, {})
 
-    printed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    printed = [words[0] for words in lines]
     ranked = re.findall(r"^\| \d+ \(.*?\| (\S+)", page, re.MULTILINE)
     assert len(ranked) > 5
     assert [name for name in printed if name in ranked] == ranked
+    assert "original" in printed
+    assert ["retrain", "NaN"] in lines
+
+
+def test_the_table_of_columns_is_that_of_the_frame():
+    table = NUMBERS.partition("| Column | Meaning |")[2]
+
+    firsts = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
+
+    assert [name for first in firsts for name in re.findall(r"`(\w+)`", first)] == [*COLUMNS]
+
+
+def test_the_numbers_of_replicates_that_a_rank_needs_are_those_of_the_code():
+    text = " ".join(NUMBERS.split())
+
+    assert (FEWEST_REPLICATES, FEWEST_FOR_SETS) == (3, 6)
+    assert (
+        "One or two replicates give only values, three to five also an order, six or more" in text
+    )
 
 
 def test_each_table_of_the_glossary_is_in_alphabetical_order_and_no_term_is_in_both():

@@ -62,6 +62,7 @@ class Recipe:
     schedule: Schedule = "one-cycle"
     augmentation: Augmentation = field(default=NO_AUGMENTATION)
     optimizer: Optimizer = field(default="sgd", metadata=LATER)
+    """The methods' default rates are chosen for SGD; with AdamW a rate of 0.1 destroys a model."""
     nesterov: bool = field(default=False, metadata=LATER)
     """Nesterov momentum, for SGD only."""
     step_size: int = field(default=0, metadata=LATER)

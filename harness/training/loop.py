@@ -204,7 +204,8 @@ def fine_tune(
 ) -> nn.Module:
     """The task's model, or another, trained on the data with the task's own stream.
 
-    All else is as in the scenario's recipe: optimizer, batch, momentum, weight decay, augmentation.
+    The scenario's recipe gives optimizer, batch, momentum, weight decay and augmentation, but not
+    the schedule. With AdamW a rate chosen for SGD, such as 0.1, destroys the model.
 
     Raises ValueError for an empty set or a setting out of range.
     """
