@@ -172,7 +172,7 @@ def asking(what, **fields):
 )
 def test_an_invalid_selection_gives_a_one_line_error_with_the_rule_and_its_plugin(what, message):
     with pytest.raises(
-        UserError, match=f"Returning of plugin '.*test_plugin_rules'.*{message}"
+        UserError, match=f"Returning of plugin '.*test_recorded_rule'.*{message}"
     ) as error:
         split(asking(what), Replicate(0, 0), TRAIN, TEST)
 
