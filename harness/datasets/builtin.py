@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import textwrap
+import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from harness.datasets.vetting import described, largest_label, vetted
-from harness.errors import UserError, unknown
+from harness.errors import UnknownNameError, UserError, unknown
 from harness.plugins.hookspecs import hookimpl
 from harness.seeds import stream
 from harness.specs.catalog import Dataset
@@ -50,7 +51,7 @@ def load_dataset(
         loaded = _loaded(datasets[name], root)
         channels = datasets[name].channels
     else:
-        raise UserError(f"{unknown('dataset', name, datasets)} Any image folder is folder:PATH")
+        raise _unknown_dataset(name, datasets)
     train, test = vetted(name, loaded, channels)
     tell(described(name, train, test))
     for note in notes:
@@ -58,13 +59,41 @@ def load_dataset(
     return train, test
 
 
+def _unknown_dataset(name: str, datasets: Mapping[str, Dataset]) -> UnknownNameError:
+    text = str(unknown("dataset", name, datasets))
+    if text.endswith("?"):
+        return UnknownNameError(f"{text} Any image folder is folder:PATH")
+    return UnknownNameError(f"{text}; any image folder is folder:PATH")
+
+
 def _loaded(dataset: Dataset, root: Path) -> Any:
-    """What the loader returns; a bug in it keeps its traceback, for its author."""
+    """What the loader returns; raises UserError in one line for whatever it raises."""
     try:
         return dataset.load(root)
     except (DataError, OSError) as error:
         reason = textwrap.shorten(str(error), 300) or type(error).__name__
         raise UserError(f"dataset {dataset.name!r}: {reason}") from None
+    except Exception as error:  # a plugin's loader can raise anything
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
+        hint = ""
+        if isinstance(error, TypeError) and str(error).startswith("Data.__init__()"):
+            hint = "; make a set with Data.of(images, labels)"
+        place = _place(error)
+        raise UserError(
+            f"dataset {dataset.name!r}{place}: its loader failed: {reason}{hint}"
+        ) from error
+
+
+def _place(error: Exception) -> str:
+    """The file and line of the loader that an exception passed; empty if it was not entered."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is the harness's own
+    if not frames:
+        return ""
+    file = Path(frames[0].filename)
+    last = next(each for each in reversed(frames) if each.filename == frames[0].filename)
+    here = Path.cwd()
+    shown = file.relative_to(here) if file.is_relative_to(here) else file
+    return f" of {shown}, line {last.lineno}"
 
 
 def channel_statistics(data: Data) -> tuple[list[float], list[float]]:

@@ -55,11 +55,6 @@ def split(
     forget = _forget(scenario, replicate, train, rows[member], classes)
     member[forget] = False
     retain = rows[member]
-    if len(forget) == 0 or len(retain) == 0:
-        raise UserError(
-            f"{_rule_text(scenario)}: forgetting {scenario.forget.describe()} leaves "
-            f"{len(forget)} rows to forget and {len(retain)} to retain; both must be at least 1"
-        )
     access = stream(replicate.forget_seed, "access")
     visible = _some(scenario, "retain_access", retain, access)
     reported = torch.ones(len(test), dtype=torch.bool)
@@ -73,6 +68,20 @@ def split(
     drawn = stream(replicate.forget_seed, "non-members")
     nonmembers = draw_nonmembers(train[forget], test[reported_rows], drawn)
     return Split(forget, retain, visible, held_out, reported_rows, nonmembers)
+
+
+def is_repeatable(rule: ForgetRule) -> bool:
+    """Whether a rule is known to draw from its generator alone, as the built-in ones do."""
+    return isinstance(rule, BUILT_IN)
+
+
+def require_same_rows(scenario: Scenario, first: Split, again: Split) -> None:
+    """Raises UserError if the scenario's rule selected different rows from equal arguments."""
+    if not torch.equal(first.forget, again.forget):
+        raise UserError(
+            f"{_rule_text(scenario)} selects other rows when asked again; draw from `generator` "
+            f"alone"
+        )
 
 
 def tuning_rows(share: float, test: Tensor) -> Tensor:
@@ -173,14 +182,8 @@ def _fault(
     rows: object, labels: Tensor, members: Tensor, scenario: Scenario, replicate: Replicate
 ) -> str:
     """What is wrong with the rows that a rule selected; empty if nothing is."""
-    if not isinstance(rows, Tensor):
-        return f"selected {shown(rows)}; expected a tensor of row numbers, int64"
-    if rows.dtype != torch.int64 or rows.ndim != 1:
-        kind = str(rows.dtype).removeprefix("torch.")
-        return (
-            f"selected a tensor of shape {tuple(rows.shape)} and type {kind}; expected row numbers "
-            f"(k,) of type int64"
-        )
+    if not isinstance(rows, Tensor) or rows.dtype != torch.int64 or rows.ndim != 1:
+        return _not_row_numbers(rows, labels, members)
     n = len(labels)
     count = len(rows)
     outside = rows[(rows < 0) | (rows >= n)]
@@ -198,7 +201,32 @@ def _fault(
         )
     ordered = rows.sort().values
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    return f"selected rows more than once, such as {int(repeated[0])}" if len(repeated) else ""
+    if len(repeated):
+        return f"selected rows more than once, such as {int(repeated[0])}"
+    return _extreme(count, len(members), scenario.forget)
+
+
+def _extreme(count: int, members: int, rule: ForgetRule) -> str:
+    """What is wrong if a rule selects all or none of the members; empty otherwise."""
+    if 0 < count < members:
+        return ""
+    found = f"all {count} rows" if count else "no rows"
+    return f"({rule.describe()}) selected {found}; expected 1 to {members - 1} of {members}"
+
+
+def _not_row_numbers(rows: object, labels: Tensor, members: Tensor) -> str:
+    """What a rule selected instead of row numbers, and how to make them of a mask."""
+    if not isinstance(rows, Tensor):
+        return f"selected {shown(rows)}; expected a tensor of row numbers, int64"
+    kind = str(rows.dtype).removeprefix("torch.")
+    text = (
+        f"selected a tensor of shape {tuple(rows.shape)} and type {kind}; expected row numbers "
+        f"(k,) of type int64"
+    )
+    if rows.dtype != torch.bool or rows.ndim != 1 or len(rows) not in (len(labels), len(members)):
+        return text
+    mask = "mask[members]" if len(rows) == len(labels) else "mask"
+    return f"{text}; return members[{mask}]"
 
 
 def _missing_class(

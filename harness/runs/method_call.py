@@ -16,6 +16,7 @@ from harness.isolation.containment import contained
 from harness.runs.models import Models
 from harness.runs.product import Product, added, changed_architecture, costed, finished, form_of
 from harness.seeds import derive, seeded
+from harness.specs.checks import shown, with_article
 from harness.specs.data import Data
 from harness.specs.method import Method, Task
 from harness.specs.protocol import STORED, Cost
@@ -64,7 +65,7 @@ class MethodCall:
                 "unlearn", make, self.device, self.unit, most_passes - before.passes
             )
         if not isinstance(model, nn.Module):
-            raise MethodError(f"it returned {model!r}; expected the unlearned model, an nn.Module")
+            raise MethodError(_not_a_model(model))
         cost = added(before, cost)
         if change := changed_architecture(model, kinds, tensors):
             return Product({}, torch.empty(0), cost, change)
@@ -85,8 +86,19 @@ class MethodCall:
         with seeded(self.seed, f"{self.method.name}/stored"), torch.enable_grad():
             stored, cost = costed(STORED, make, self.device, self.unit, most_passes)
         if not isinstance(stored, Mapping) or not all(map(torch.is_tensor, stored.values())):
-            raise MethodError(f"its at_training returned {stored!r:.60}; expected named tensors")
+            raise MethodError(f"its at_training returned {shown(stored)}; expected named tensors")
         return stored, cost
+
+
+def _not_a_model(returned: object) -> str:
+    """What is wrong with a result that is no model; it names the type, whose repr may be huge."""
+    found = "None" if returned is None else with_article(type(returned).__name__)
+    text = f"it returned {found}; expected the unlearned model, an nn.Module"
+    if returned is None:
+        text += "; did you forget `return`?"
+    if isinstance(returned, Mapping) and all(map(torch.is_tensor, returned.values())):
+        text += "; return the model, not its state_dict()"
+    return text
 
 
 def call_of(

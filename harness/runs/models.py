@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from harness.backbones.build import Design, designs
 from harness.backbones.trial import first_working
 from harness.datasets.builtin import channel_statistics, fingerprint, load_dataset
-from harness.datasets.splits import Split, split
+from harness.datasets.splits import Split, is_repeatable, require_same_rows, split
 from harness.datasets.vetting import class_count
 from harness.runs.product import Product, costed, finished, probed
 from harness.seeds import derive, seeded, stream
@@ -59,9 +59,14 @@ class LoadedDataset:
         return split(scenario, replicate, *labels, self.train.classes)
 
     def require_rows(self, scenario: Scenario, replicates: Sequence[Replicate]) -> None:
-        """Raises UserError if a replicate needs rows that do not exist; call it before training."""
+        """Raises UserError if a replicate's rows do not exist or change; call it before training.
+
+        A plugin's rule selects twice, because one that ignores its generator gives other rows.
+        """
         for replicate in replicates:
-            self.split(scenario, replicate)
+            rows = self.split(scenario, replicate)
+            if not is_repeatable(scenario.forget):
+                require_same_rows(scenario, rows, self.split(scenario, replicate))
 
 
 @dataclass(frozen=True, eq=False)

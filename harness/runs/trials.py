@@ -111,6 +111,7 @@ class TrialSetup:
             tuned_for=tuning_problem(scenario, dataset.fingerprint, build_of(scenario, catalog)),
             resources=resources,
         )
+        dataset.require_rows(problem, setup.replicates)
         workspace.try_backbones([problem], in_process=resources.workers == 0)
         references = setup.plan([])
         if failures := setup.run(references):

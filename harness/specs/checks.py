@@ -45,11 +45,18 @@ def require_own_class(spec: object, kind: type[Any]) -> None:
         )
 
 
+def with_article(noun: str) -> str:
+    """The noun after "a", or after "an" before a vowel."""
+    return f"{'an' if noun[:1] in 'AEIOUaeiou' else 'a'} {noun}"
+
+
 def shown(value: Any) -> str:
     """A short form of a value for an error, with its type if the text alone is ambiguous."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     text = " ".join(repr(value).split())
     text = text if len(text) <= 60 else f"{text[:57]}…"
-    if value is None or isinstance(value, int | float | str | type):
+    if value is None or isinstance(value, int | float | str):
         return f"{text} (text)" if isinstance(value, str) else text
     return f"{text} ({type(value).__name__})"
 
@@ -187,7 +194,7 @@ class Exactly:
 
     def __str__(self) -> str:
         *most, last = [kind.__name__ for kind in self.kinds]
-        return f"a {', a '.join(most)} or a {last}" if most else f"a {last}"
+        return " or ".join(filter(None, [", ".join(map(with_article, most)), with_article(last)]))
 
     def take(self, value: Any) -> Any:
         """The object itself."""

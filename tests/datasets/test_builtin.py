@@ -1,5 +1,6 @@
 """Data sets by name: the digits, a plugin's own, rejected data and fingerprints."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -365,9 +366,25 @@ def test_a_loader_that_fails_on_its_files_or_data_gives_a_one_line_error(load, m
     assert "\n" not in str(error.value)
 
 
-def test_a_bug_in_a_loader_keeps_its_traceback(tmp_path):
-    with pytest.raises(ZeroDivisionError):
+def test_a_bug_in_a_loader_gives_one_line_with_its_file_and_line(tmp_path):
+    with pytest.raises(UserError) as error:
         load_dataset("mine", {"mine": Dataset("mine", lambda _: 1 / 0)}, tmp_path)
+
+    assert re.fullmatch(
+        r"dataset 'mine' of \S*test_builtin.py, line \d+: its loader failed: "
+        r"ZeroDivisionError: division by zero",
+        str(error.value),
+    )
+
+
+def test_a_loader_that_calls_data_itself_is_shown_data_of(tmp_path):
+    images, labels = torch.zeros(2, 1, 4, 4), torch.arange(2)
+    load = lambda _: (Data(images, labels), Data(images, labels))  # noqa: E731 - one line
+
+    with pytest.raises(
+        UserError, match=r"TypeError: .*; make a set with Data.of\(images, labels\)$"
+    ):
+        load_dataset("mine", {"mine": Dataset("mine", load)}, tmp_path)
 
 
 @pytest.mark.parametrize(

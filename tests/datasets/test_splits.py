@@ -156,5 +156,5 @@ def test_a_share_that_comes_to_no_rows_is_a_user_error(fields, message):
 
 def test_forgetting_everything_or_nothing_is_a_user_error():
     for rule in (RandomFraction(0.001), GivenRows(tuple(range(200)))):
-        with pytest.raises(UserError, match="both must be at least 1"):
+        with pytest.raises(UserError, match="expected 1 to 199 of 200"):
             split(replace(BASE, forget=rule), Replicate(0, 0), TRAIN, TEST)

@@ -97,14 +97,19 @@ def test_undoing_an_edit_of_a_plugin_shows_its_old_runs_without_training(unlearn
     assert table == before.partition("## Provenance")[0]
 
 
+EXPECTED = "expected the unlearned model, an nn.Module"
+OF_WEIGHTS = f"an OrderedDict; {EXPECTED}; return the model, not its state_dict()"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
         (
             "return None",
-            "MethodError: it returned None; expected the unlearned model, an nn.Module",
+            f"MethodError: it returned None; {EXPECTED}; did you forget `return`?",
         ),
+        ("return task.model.state_dict()", f"MethodError: it returned {OF_WEIGHTS}"),
     ],
 )
 def test_a_failing_method_is_reported_and_the_others_still_run(unlearn, work, body, message):

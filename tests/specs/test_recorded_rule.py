@@ -114,6 +114,23 @@ def test_old_runs_of_a_plugins_rule_can_be_measured_only_with_the_plugin(unlearn
     assert len(store.keys("measurements")) == 5 * 4
 
 
+@pytest.mark.parametrize("verb", ["run", "tune"])
+def test_a_rule_that_draws_from_the_global_generator_is_named_before_any_training(
+    unlearn, plugin, verb
+):
+    drawn = "members[torch.randperm(len(members))[: self.count]]"
+    text = PLUGIN.replace("members[labels[members] == self.label][: self.count]", drawn)
+    plugin.write_text(f"import torch\n{text}")
+
+    status, _, err = unlearn(verb, "finetune", "--scenario", "first", "-p", str(plugin))
+
+    assert status == 2
+    assert "forget rule FirstOfClass of plugin 'rules' selects other rows when asked again" in err
+    assert err.count("\n") == 1
+    assert not Store(Path("runs")).keys("models")
+    assert not Store(Path("runs/tuning")).keys("models")
+
+
 def test_tuning_uses_the_rules_substitute(unlearn, work, plugin):
     status, _, err = unlearn(
         "tune", "finetune", "--scenario", "first", "--trials", "1", "--replicates", "1", "-p",
@@ -157,13 +174,13 @@ def asking(what, **fields):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("members[:0]", "leaves 0 rows to forget and 20 to retain"),
-        ("members", "leaves 20 rows to forget and 0 to retain"),
+        ("members[:0]", "selected no rows; expected 1 to 19 of 20"),
+        ("members", "selected all 20 rows; expected 1 to 19 of 20"),
         ("members[[1, 2, 2]]", "selected rows more than once, such as 2"),
         ("members[:3] + 18", r"selected 3 rows; 1 of them are not in \[0, 20\).*, such as 20"),
         ("members[:3] - 1", r"1 of them are not in \[0, 20\).*, such as -1"),
         ("members[:3].int()", r"a tensor of shape \(3,\) and type int32; expected row numbers"),
-        ("members < 3", "type bool; expected row numbers"),
+        ("members < 3", r"bool; expected row numbers .*; return members\[mask\[members\]\]$"),
         ("members.reshape(2, 10)", r"a tensor of shape \(2, 10\) and type int64"),
         ("[1, 2]", r"selected \[1, 2\] \(list\); expected a tensor of row numbers, int64"),
         ("None", "selected None; expected a tensor"),
