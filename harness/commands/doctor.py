@@ -40,7 +40,7 @@ def execute(arguments: argparse.Namespace) -> int:
     catalog, plugin_faults = _catalog(arguments.plugins)
     faults = [*_clashes(), *plugin_faults]
     data = arguments.data
-    present = [name for name, path in LAYOUT.items() if (data / path).exists()]
+    present = [name for name, path in LAYOUT.items() if _has_files(data / path)]
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     packages = [f"{name} {importlib.metadata.version(name)}" for name in (*PACKAGES, "pluggy")]
     findings = [
@@ -60,6 +60,11 @@ def execute(arguments: argparse.Namespace) -> int:
     if not faults:
         print("no fault found")
     return 1 if faults else 0
+
+
+def _has_files(path: Path) -> bool:
+    """Whether it is a file, or a folder with a file: a failed download leaves an empty folder."""
+    return path.is_file() or (path.is_dir() and any(each.is_file() for each in path.iterdir()))
 
 
 def _catalog(plugins: list[str]) -> tuple[Catalog | None, list[str]]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from harness.commands import machine, plugins
-from harness.records.tuned import FOLDER, Tuning, Unread, read, write
-from harness.runs.trials import TrialSetup
+from harness.records.tuned import BUDGET, FOLDER, Tuning, Unread, read, write
+from harness.runs.trials import OVER, TrialSetup
 from harness.runs.tuning import tune_each
 from harness.runs.wanted import Wanted, wanted_methods, wanted_scenarios
 from harness.specs.catalog import Catalog
@@ -92,6 +92,14 @@ def _searchable(wanted: Wanted, catalog: Catalog) -> Iterator[Method]:
 
 
 def _why(tuning: Tuning | str) -> str:
+    """Why a method has no tuned settings."""
     if isinstance(tuning, str):
         return tuning
-    return f"no trial succeeded: {tuning.trials[-1].note}"
+    *_, last = notes = [trial.note for trial in tuning.trials]
+    if last != OVER:
+        return f"no trial succeeded: {last}"
+    share = f"{100 * BUDGET:g} % of retraining's passes"
+    return (
+        f"no trial succeeded: {notes.count(OVER)} of {len(notes)} trials took more than {share}, "
+        f"the budget of a run; search fewer epochs"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.metadata
 import inspect
 import textwrap
@@ -45,6 +46,9 @@ RETURNS: Mapping[str, tuple[type[Any], ...]] = {
     "unlearning_scenarios": (Scenario, Suite),
 }
 """Hook → the classes of spec that it may return."""
+
+
+A_FOLDER = "is a folder; expected a .py file or a module"
 
 
 class PluginError(Exception):
@@ -112,8 +116,29 @@ def _distribution(point: importlib.metadata.EntryPoint) -> str:
 
 
 def _import(given: str) -> ModuleType:
+    """The module of a plugin of ``-p``; raises PluginError if it names no file and no module."""
     path = Path(given)
-    return load_file(path) if path.suffix == ".py" else load_named(given)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise PluginError(_no_such_file(path))
+        return load_file(path)
+    is_folder = path.is_dir() and not (path / "__init__.py").is_file()
+    if is_folder and given != path.name:
+        raise PluginError(A_FOLDER)
+    module = load_named(given)
+    if is_folder and getattr(module, "__file__", None) is None:
+        raise PluginError(A_FOLDER)
+    return module
+
+
+def _no_such_file(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"no such file; there is no folder {str(path.parent)!r} either"
+    beside = [each.name for each in sorted(path.parent.glob("*.py"))]
+    near = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.5)
+    if near:
+        return f"no such file; did you mean {str(path.with_name(near[0]))!r}?"
+    return f"no such file: {path.absolute()}"
 
 
 def _read_plugin(
@@ -123,7 +148,7 @@ def _read_plugin(
     try:
         with undisturbed():
             plugin = load()
-    except KeyboardInterrupt:
+    except (PluginError, KeyboardInterrupt):
         raise
     except BaseException as error:
         shared.put_back()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from harness.runs.plan import Step
 from harness.runs.product import PROBE, Product, difference
 from harness.runs.recording import record
 from harness.runs.workspace import Workspace
+from harness.specs.checks import shown
 from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Outputs, Protocol
 from harness.specs.scenario import ORIGINAL, REFERENCES, RETRAIN
 
@@ -234,12 +235,30 @@ def checked(protocol: Protocol, evidence: Evidence) -> dict[str, Estimate]:
     metric.
     """
     estimates = protocol.measure(evidence)
+    what = f"protocol {protocol.name!r}"
     declared = [metric.name for metric in protocol.metrics]
-    if not isinstance(estimates, Mapping) or sorted(estimates) != sorted(declared):
-        found = sorted(estimates) if isinstance(estimates, Mapping) else repr(estimates)
-        raise ProtocolError(f"it measured {found}; it declares {sorted(declared)}")
+    if not isinstance(estimates, Mapping):
+        raise ProtocolError(
+            f"{what} returned {shown(estimates)}; expected a mapping of {_listed(declared)} to "
+            f"Estimate(…)"
+        )
+    if {*estimates} != {*declared}:
+        found = _listed(estimates) or "no estimate"
+        raise ProtocolError(f"{what} returned {found}; it declares {_listed(declared)}")
     for name, estimate in estimates.items():
-        value = estimate.value if isinstance(estimate, Estimate) else math.nan
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
-            raise ProtocolError(f"its {name} is {estimate!r}; expected a finite Estimate, or none")
+        if not isinstance(estimate, Estimate):
+            found = shown(estimate)
+            raise ProtocolError(
+                f"{what} returned {found} as its {name!r}; write {_as_estimate(estimate)}"
+            )
     return {name: estimates[name] for name in declared}
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(sorted(map(repr, names)))
+
+
+def _as_estimate(value: object) -> str:
+    """How to write the value as an Estimate."""
+    finite = isinstance(value, int | float) and math.isfinite(value)
+    return f"Estimate({value!r})" if finite else "Estimate(…)"

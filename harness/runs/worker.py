@@ -11,8 +11,9 @@ import torch
 
 from harness.errors import UserError
 from harness.records.store import CorruptionError, StoreError
+from harness.runs.method_call import MethodError
 from harness.runs.plan import Plan, Step
-from harness.runs.steps import EditedError, do_step
+from harness.runs.steps import EditedError, ProtocolError, do_step
 from harness.runs.workspace import Workspace
 from harness.terminal import one_line
 
@@ -93,7 +94,10 @@ def attempt_apart(
 
 def _failed(error: BaseException) -> Result:
     mistake = isinstance(error, UserError)
-    text = (str(error) or repr(error)) if mistake else _traceback()
+    if isinstance(error, MethodError | ProtocolError):
+        text = brief(error)  # its traceback shows only the harness
+    else:
+        text = (str(error) or repr(error)) if mistake else _traceback()
     cause = type(error).__name__
     return Result(FAILED, text=text, reason=brief(error), cause=cause, mistake=mistake)
 

@@ -24,6 +24,21 @@ def test_the_doctor_lists_what_is_installed(tmp_path, monkeypatch, capsys):
     assert "no fault found" in out
 
 
+def test_the_doctor_counts_no_folder_that_a_failed_download_left_empty(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/FashionMNIST/raw").mkdir(parents=True)
+    (tmp_path / "data/MNIST/raw").mkdir(parents=True)
+    (tmp_path / "data/MNIST/raw/train-images-idx3-ubyte").write_bytes(b"x")
+
+    main(["doctor"])
+
+    out = capsys.readouterr().out
+    assert " MNIST in data" in out
+    assert "FashionMNIST" not in out
+
+
 def test_the_doctor_reports_a_failed_plugin_and_a_conflicting_package(
     tmp_path, monkeypatch, capsys
 ):

@@ -6,7 +6,9 @@ import sys
 import time
 from pathlib import Path
 
+from harness.commands.tune import _why
 from harness.records.tuned import Trial, Tuning, read, write
+from harness.runs.trials import OVER
 
 
 def test_an_unwritable_folder_is_an_error_before_the_first_trial(unlearn, work):
@@ -74,6 +76,17 @@ def test_tune_writes_settings_that_run_uses_and_the_page_names(unlearn, work):
     assert page.count("trials, of") == 0
     assert "| defaults " in page
     assert f"`lr={chosen.best.settings['lr']}`" in page
+
+
+def test_the_reason_why_no_trial_succeeded_gives_the_budget_and_how_many_trials_exceeded_it():
+    over = Trial({"epochs": 5}, None, 9.0, OVER)
+    died = Trial({"epochs": 1}, None, 0.0, "the process died")
+
+    assert _why(Tuning("s", 1, (over,) * 3)) == (
+        "no trial succeeded: 3 of 3 trials took more than 20 % of retraining's passes, the budget "
+        "of a run; search fewer epochs"
+    )
+    assert _why(Tuning("s", 1, (over, died))) == "no trial succeeded: the process died"
 
 
 def test_ctrl_c_stops_a_tuning_at_once_and_the_same_command_continues_it(work):

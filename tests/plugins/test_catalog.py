@@ -263,3 +263,25 @@ def test_every_hook_declares_what_it_may_return():
     declared = {name for name in dir(hookspecs) if name.startswith("unlearning_")}
 
     assert declared == {*RETURNS}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("here/smoth.py", "no such file; did you mean 'here/smooth.py'?"),
+        ("nothing_like_it.py", "no such file: "),
+        ("here", "is a folder; expected a .py file or a module"),
+        ("./here", "is a folder; expected a .py file or a module"),
+    ],
+)
+def test_a_plugin_that_is_no_file_is_reported_with_the_nearest_file(
+    site, tmp_path, monkeypatch, given, message
+):
+    (tmp_path / "cwd/here").mkdir(parents=True)
+    (tmp_path / "cwd/here/smooth.py").write_text(METHOD.format(name="smooth"))
+    monkeypatch.chdir(tmp_path / "cwd")
+
+    with pytest.raises(UserError) as error:
+        load_catalog([given])
+
+    assert str(error.value).startswith(f"plugin {given!r}: {message}")

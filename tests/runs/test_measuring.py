@@ -5,6 +5,9 @@ import shutil
 import pytest
 from suites import PROTOCOL, pages
 
+from harness import Estimate, Metric, Protocol
+from harness.runs.steps import ProtocolError, checked
+
 
 def test_a_new_protocol_is_measured_on_old_runs_without_training(unlearn, finished, work):
     (work / "mine.py").write_text(
@@ -39,6 +42,25 @@ def test_a_protocol_that_returns_no_number_fails_with_the_reason(unlearn, finish
     assert status == 1
     assert "mine failed" in err
     assert "Estimate: value must be a finite number or None; got" in err
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ({"froget": Estimate(1.0)}, "returned 'froget'; it declares 'forget'"),
+        ({}, "returned no estimate; it declares 'forget'"),
+        ({"forget": 1.0}, "returned 1.0 as its 'forget'; write Estimate(1.0)"),
+        ({"forget": "x"}, "returned 'x' (text) as its 'forget'; write Estimate(…)"),
+        (None, "returned None; expected a mapping of 'forget' to Estimate(…)"),
+    ],
+)
+def test_a_protocol_that_breaks_its_declaration_is_named_with_what_it_returned(returned, message):
+    protocol = Protocol("bad-prot", 1, (Metric("forget"),), lambda _: returned)
+
+    with pytest.raises(ProtocolError) as error:
+        checked(protocol, None)
+
+    assert str(error.value) == f"protocol 'bad-prot' {message}"
 
 
 def test_an_older_store_never_replaces_a_newer_measurement(unlearn, finished, work):
