@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from harness.backbones.arguments import parse
 from harness.backbones.stems import UnfitError, patch_sizes, shrink_stem
-from harness.errors import unknown
+from harness.errors import UserError, unknown
 from harness.specs.catalog import Backbone
 from harness.specs.scenario import Stem
 
@@ -68,6 +69,8 @@ class Design:
     """How it differs from the network that was asked for; empty where it does not."""
     input_size: Size | None = None
     """The size to which images are scaled for the network; None: their own."""
+    of_plugin: bool = False
+    """Whether a plugin builds the network."""
 
     def build(self, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
         """A freshly initialised network; its weights depend on torch's global generator alone.
@@ -120,10 +123,27 @@ def designs(
 
 def _plugin_designs(wanted: _Wanted, backbone: Backbone) -> list[Design]:
     """A plugin's network as asked for, then with the small stem."""
-    asked = Design(partial(_plugin_net, wanted, backbone, wanted.stem))
+    _check_settings(wanted, backbone)
+    asked = Design(partial(_plugin_net, wanted, backbone, wanted.stem), of_plugin=True)
     if wanted.stem == "small":
         return [asked]
-    return [asked, Design(partial(_plugin_net, wanted, backbone, "small"), "the small stem")]
+    small = partial(_plugin_net, wanted, backbone, "small")
+    return [asked, Design(small, "the small stem", of_plugin=True)]
+
+
+def _check_settings(wanted: _Wanted, backbone: Backbone) -> None:
+    """Raises UserError for a setting that the plugin's ``build`` does not take."""
+    try:
+        parameters = inspect.signature(backbone.build).parameters.values()
+    except (TypeError, ValueError):  # some callables have no signature
+        return
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    named = {each.name for each in parameters if each.kind is not each.POSITIONAL_ONLY}
+    settings = named - {"channels", "classes", "size", "stem"}
+    for name in wanted.settings:
+        if name not in settings:
+            raise UserError(f"backbone {backbone.name!r}: {unknown('setting', name, settings)}")
 
 
 def _plugin_net(wanted: _Wanted, backbone: Backbone, stem: Stem) -> nn.Module:

@@ -58,10 +58,11 @@ def first_working(
             reasons[design.change] = _reason(error)  # the exception would keep its network alive
         else:
             return position
+    advice = f"; try other settings, as in {EXAMPLE}, or another backbone, such as 'resnet18'"
     raise UserError(
         f"backbone {name!r} cannot work on {'x'.join(map(str, shape))} images: "
-        f"{reasons.get(OWN_STEM) or next(iter(reasons.values()))}; "
-        f"try other settings, as in {EXAMPLE}, or another backbone, such as 'resnet18'"
+        f"{reasons.get(OWN_STEM) or next(iter(reasons.values()))}"
+        f"{'' if candidates[0].of_plugin else advice}"
     )
 
 

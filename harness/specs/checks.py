@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
 LARGEST_INT = 2**63 - 1
@@ -48,6 +48,13 @@ def require_own_class(spec: object, kind: type[Any]) -> None:
 def with_article(noun: str) -> str:
     """The noun after "a", or after "an" before a vowel."""
     return f"{'an' if noun[:1] in 'AEIOUaeiou' else 'a'} {noun}"
+
+
+def instance_of(cls: type[Any]) -> str:
+    """How to write an instance of the class: ``R()``, or ``R(…)`` if it needs arguments."""
+    given = fields(cls) if is_dataclass(cls) else ()
+    needs = any(each.init and each.default is each.default_factory is MISSING for each in given)
+    return f"{cls.__name__}({'…' if needs else ''})"
 
 
 def shown(value: Any) -> str:

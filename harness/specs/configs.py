@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
-from harness.specs.checks import number_of, shown
+from harness.specs.checks import instance_of, number_of, shown
 from harness.specs.search import Choice, Setting, Span
 
 
@@ -25,7 +25,10 @@ def checked_config(what: str, config: Any) -> Any:
     if a setting is annotated as a number but is not one.
     """
     if not is_dataclass(config) or isinstance(config, type):
-        raise TypeError(f"{what}: config must be an instance of a frozen dataclass; got {config!r}")
+        hint = f"; write {instance_of(config)}" if isinstance(config, type) else ""
+        raise TypeError(
+            f"{what}: config must be an instance of a frozen dataclass; got {shown(config)}{hint}"
+        )
     if not type(config).__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise TypeError(f"{what}: its config's dataclass must be frozen")
     given = {each.name: getattr(config, each.name) for each in fields(config)}

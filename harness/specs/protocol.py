@@ -75,6 +75,9 @@ class Evidence:
 CONFIDENCE = 0.95
 """The level of every interval."""
 
+ROUNDING = 1e-9
+"""By how much a value may lie outside its interval."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -93,6 +96,17 @@ class Estimate:
             raise ValueError(f"Estimate: low and high go together; got {self.low} and {self.high}")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"Estimate: low must not be above high; got {self.low}, {self.high}")
+        self._check_inside()
+
+    def _check_inside(self) -> None:
+        """Raises ValueError if the interval excludes the value, by more than a rounding error."""
+        if self.value is None or self.low is None or self.high is None:
+            return
+        if not self.low - ROUNDING <= self.value <= self.high + ROUNDING:
+            raise ValueError(
+                f"Estimate: the interval [{self.low}, {self.high}] must contain the value; "
+                f"got {self.value}"
+            )
 
 
 @dataclass(frozen=True)

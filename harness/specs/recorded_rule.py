@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from harness.specs.checks import OneOf, Text, number_of, settle, shown
+from harness.specs.checks import OneOf, Text, instance_of, number_of, settle, shown
 from harness.specs.forgetting import BUILT_IN, KINDS, ForgetRule
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ class Rule:
 
     def take(self, value: Any) -> ForgetRule:
         """The rule, with numbers of NumPy and torch converted to Python numbers."""
+        if isinstance(value, type):
+            raise TypeError(f"write {instance_of(value)}")
         if not isinstance(value, ForgetRule):
             raise TypeError
         if isinstance(value, (*BUILT_IN, RecordedRule)):
@@ -113,8 +115,16 @@ class Rule:
         rule = copy(value)
         for each in fields(value):
             object.__setattr__(rule, each.name, _setting(each.name, getattr(value, each.name)))
-        Text().take(rule.describe())
+        _check_description(rule)
         return value if rule == value and repr(rule) == repr(value) else rule
+
+
+def _check_description(rule: ForgetRule) -> None:
+    text = rule.describe()
+    if not isinstance(text, str) or not text:
+        what = f"{type(rule).__name__}.describe()"
+        raise TypeError(f"{what} returned {shown(text)}; expected text")
+    Text().take(text)
 
 
 def _check_class(cls: type[ForgetRule]) -> None:

@@ -215,6 +215,30 @@ def test_a_backbone_that_cannot_be_built_is_one_line_with_the_reason(name, messa
     assert len(str(error.value)) < 400
 
 
+def build_wide(*, channels, classes, size, stem, width=8):
+    """A plugin's network, for one class too many."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, classes + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wide[widht=3]", "backbone 'wide': unknown setting 'widht'; did you mean 'width'?"),
+        ("wide[size=3]", "backbone 'wide': unknown setting 'size'; known: width"),
+        (
+            "wide[width=3]",
+            "backbone 'wide[width=3]' cannot work on 1x8x8 images: it returns (2, 6) for two images"
+            ", not (2, 5)",
+        ),
+    ],
+)
+def test_a_plugins_network_is_faulted_without_advice_on_timms(name, message):
+    with pytest.raises(UserError) as error:
+        design(name, (1, 8, 8), backbones=[Backbone("wide", build_wide)])
+
+    assert str(error.value) == message
+
+
 def test_a_tag_of_pretrained_weights_builds_the_same_untrained_network():
     with seeded(0, "test"):
         plain = build("resnet10t", (1, 28, 28)).state_dict()

@@ -232,6 +232,14 @@ class SettableKind(ForgetRule):
 
 
 @dataclass(frozen=True)
+class Silent(Returning):
+    """Describes itself as its setting."""
+
+    def describe(self, classes=()):
+        return self.what
+
+
+@dataclass(frozen=True)
 class Odd(Returning):
     """Has an unknown kind."""
 
@@ -241,6 +249,9 @@ class Odd(Returning):
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
+        (Returning, "got the class Returning (write Returning(…))"),
+        (Silent(None), "Silent.describe() returned None; expected text"),
+        (Silent(""), "Silent.describe() returned '' (text); expected text"),
         (Undecorated("x"), "must itself be a frozen dataclass"),
         (SettableKind(), "'kind' cannot be a setting; annotate it as a ClassVar"),
         (Odd("x"), "its kind must be one of class, given, partial-class, random; got 'strange'"),

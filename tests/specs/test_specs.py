@@ -303,6 +303,21 @@ def test_an_invalid_field_is_rejected_when_the_spec_is_created(make, value, fiel
             lambda: scenario(forget=0.1),
             "scenario 's': forget must be a forget rule, such as RandomFraction(0.1); got 0.1",
         ),
+        (
+            lambda: scenario(forget=RandomFraction),
+            (
+                "scenario 's': forget must be a forget rule, such as RandomFraction(0.1); "
+                "got the class RandomFraction (write RandomFraction(…))"
+            ),
+        ),
+        (
+            lambda: recipe(augmentation=True),
+            "Recipe: augmentation must be an Augmentation; got True",
+        ),
+        (
+            lambda: Estimate(1.0, 2.0, 3.0),
+            "Estimate: the interval [2.0, 3.0] must contain the value; got 1.0",
+        ),
     ],
 )
 def test_an_error_names_the_spec_the_field_what_was_found_and_what_was_expected(make, message):
@@ -470,3 +485,8 @@ def test_a_plugins_scenario_may_use_numpy_numbers(unlearn, work, rule):
 
     assert status == 0
     assert "mine" in out
+
+
+def test_a_class_given_as_config_is_shown_its_instance():
+    with pytest.raises(TypeError, match=r"got the class Method; write Method\(…\)$"):
+        Method("m", print, Method)
