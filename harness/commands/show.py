@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
-from harness.errors import UserError, unknown
+from harness.errors import UserError
 from harness.leaderboard.pages import task
 from harness.leaderboard.publish import published
 from harness.records.lines import Line, Measurement, Run, identity_of, merge
@@ -27,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     runs = [line for line in lines if isinstance(line, Run)]
     found = [run for run in runs if run.run_id.startswith(arguments.run_id)]
     if not found:
-        raise unknown("run", arguments.run_id, (run.run_id for run in runs))
+        raise UserError(f"no run id begins with {arguments.run_id!r}{_with_runs(runs)}")
     ids = sorted({run.run_id for run in found})
     if len(ids) > 1:
         named = ", ".join(ids[:3])
@@ -39,6 +39,11 @@ def execute(arguments: argparse.Namespace) -> int:
             print()
         _show(run, lines)
     return 0
+
+
+def _with_runs(runs: Sequence[Run]) -> str:
+    """What there is to show instead."""
+    return f"; there are {len(runs)} runs, such as {runs[0].run_id}" if runs else "; there are none"
 
 
 def _show(run: Run, lines: Iterable[Line]) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pluggy
 
-from harness.errors import UserError, unknown
+from harness.errors import UnknownNameError, UserError, unknown
 from harness.isolation.replacements import Everyones
 from harness.isolation.surroundings import undisturbed
 from harness.plugins import hookspecs
@@ -100,6 +100,23 @@ def find(kind: str, name: str, catalog: Mapping[str, T], failures: Mapping[str, 
         left_out = "; ".join(f"{plugin}: {reason}" for plugin, reason in failures.items())
         raise UserError(f"{error} (left out: {left_out})")
     raise error
+
+
+def unprovided(
+    kind: Literal["backbone", "dataset"], name: str, catalog: Catalog, error: UnknownNameError
+) -> UserError:
+    """The error for a name that no plugin provides; it names the scenario that asks for it.
+
+    If no scenario of the catalog does, the user gave the name, and ``error`` itself is returned.
+    """
+    asking = [each.name for each in catalog.scenarios.values() if getattr(each, kind) == name]
+    if not asking:
+        return error
+    hint = str(error).partition("; ")[2]
+    return UserError(
+        f"scenario {asking[0]!r} names {kind} {name!r}, which no plugin provides; add its file "
+        f"with -p ({hint})"
+    )
 
 
 def _sources(extra: Iterable[str]) -> Iterable[tuple[str, Callable[[], object], bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -63,14 +64,15 @@ class Recorded:
 def plan_measurements(workspace: Workspace, say: Say) -> Plan:
     """The plan to apply every protocol to every recorded run whose logits and data exist.
 
-    ``say`` gets one line for each run that is left out, with the reason.
+    ``say`` gets one line for each reason why runs of a scenario are left out.
     """
     steps: list[Step] = []
+    left_out: dict[tuple[str, str], list[PlannedRun]] = defaultdict(list)
     for found in _recorded(workspace.store, say):
         try:
             recorded = found.revived(workspace.catalog)
         except UserError as error:
-            say(f"{found.run}: left out: {error}")
+            left_out[found.run.scenario.name, str(error)].append(found.run)
             continue
         own = [
             *measurements(
@@ -82,9 +84,12 @@ def plan_measurements(workspace: Workspace, say: Say) -> Plan:
             )
         ]
         if reason := _obstacle(own, workspace):
-            say(f"{recorded.run}: left out: {reason}")
+            left_out[recorded.run.scenario.name, reason].append(recorded.run)
         else:
             steps += own
+    for (scenario, reason), runs in left_out.items():
+        which = str(runs[0]) if len(runs) == 1 else f"{scenario}: {len(runs)} runs"
+        say(f"{which}: left out: {reason}")
     return Plan(tuple(steps))
 
 

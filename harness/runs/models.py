@@ -15,6 +15,8 @@ from harness.backbones.trial import first_working
 from harness.datasets.builtin import channel_statistics, fingerprint, load_dataset
 from harness.datasets.splits import Split, is_repeatable, require_same_rows, split
 from harness.datasets.vetting import class_count
+from harness.errors import UnknownNameError
+from harness.plugins.catalog import unprovided
 from harness.runs.product import Product, costed, finished, probed
 from harness.seeds import derive, seeded, stream
 from harness.specs.catalog import Catalog
@@ -41,7 +43,10 @@ class LoadedDataset:
     def load(cls, name: str, catalog: Catalog, root: Path) -> LoadedDataset:
         """Reads a data set; images stay uint8."""
         notes: list[str] = []
-        train_set, test_set = load_dataset(name, catalog.datasets, root, notes.append)
+        try:
+            train_set, test_set = load_dataset(name, catalog.datasets, root, notes.append)
+        except UnknownNameError as error:
+            raise unprovided("dataset", name, catalog, error) from None
         mean, std = channel_statistics(train_set)
         return cls(
             train_set,
@@ -127,13 +132,17 @@ class Models:
     @cached_property
     def designs(self) -> list[Design]:
         """The ways to build the scenario's network, untested and in order of preference."""
-        return designs(
-            self.scenario.backbone,
-            self.catalog.backbones,
-            shape=self.dataset.train.shape,
-            classes=self.dataset.classes,
-            stem=self.scenario.stem,
-        )
+        name = self.scenario.backbone
+        try:
+            return designs(
+                name,
+                self.catalog.backbones,
+                shape=self.dataset.train.shape,
+                classes=self.dataset.classes,
+                stem=self.scenario.stem,
+            )
+        except UnknownNameError as error:
+            raise unprovided("backbone", name, self.catalog, error) from None
 
     def choice(self) -> int:
         """The index of the first design that works; raises UserError if none does."""

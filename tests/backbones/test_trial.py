@@ -227,8 +227,10 @@ def build_wide(*, channels, classes, size, stem, width=8):
         ("wide[size=3]", "backbone 'wide': unknown setting 'size'; known: width"),
         (
             "wide[width=3]",
-            "backbone 'wide[width=3]' cannot work on 1x8x8 images: it returns (2, 6) for two images"
-            ", not (2, 5)",
+            (
+                "backbone 'wide[width=3]' cannot work on 1x8x8 images: it returns (2, 6) for two "
+                "images, not (2, 5)"
+            ),
         ),
     ],
 )

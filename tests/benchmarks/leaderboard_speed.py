@@ -41,7 +41,7 @@ def model(rng: random.Random, method: str, seed: int, draw: int, offset: float) 
         original=f"original-{seed}-0",
         retrained=tuple(f"retrain-{seed}-{draw}" for draw in range(DRAWS)),
     )
-    off = [Estimate(80 + offset * rng.gauss(1, 0.3), 70.0, 90.0, 500) for _ in range(6)]
+    off = [Estimate(80 + offset * rng.gauss(1, 0.3), 0.0, 200.0, 500) for _ in range(6)]
     yield Measurement(run_id, "accuracy", 1, {"forget": off[0], "retain": off[1], "test": off[2]})
     yield Measurement(run_id, "loss-mia", 1, {"auc": off[3], "tpr@1%fpr": off[4]})
     yield Measurement(run_id, "confidence-mia", 1, {"svc": off[5]})

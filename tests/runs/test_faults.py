@@ -184,14 +184,15 @@ def test_measure_without_a_store_is_an_error(unlearn):
     assert "--store nosuch: there is no such folder" in err
 
 
-def test_measure_leaves_out_runs_on_an_unknown_data_set(work, unlearn, capsys):
+def test_measure_counts_in_one_line_the_runs_on_an_unknown_data_set(work, unlearn, capsys):
     unlearn("run", "finetune", "--scenario", "tiny", "--replicates", "1")
     (work / "new.py").write_text(PROTOCOL)
 
     status = main(["measure", "-p", "new.py", "--device", "cpu"])
 
     assert status == 0
-    assert "left out: unknown dataset 'tiny-set'" in capsys.readouterr().err
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "left out" in x]
+    assert "tiny: 5 runs: left out: unknown dataset 'tiny-set'" in line
 
 
 def test_a_full_disk_stops_the_run_with_a_one_line_error(work):

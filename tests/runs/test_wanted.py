@@ -3,6 +3,7 @@
 import pytest
 
 from harness import RandomFraction, Recipe, Scenario, UserError
+from harness.errors import unknown
 from harness.plugins.catalog import load_catalog
 from harness.runs.wanted import Wanted, derived, wanted_methods, wanted_scenarios
 
@@ -64,3 +65,44 @@ def test_an_unknown_name_is_an_error_with_the_closest_match(catalog, wanted, mes
         resolve()
 
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("froget", "did you mean 'forget'?"),
+        ("for", "did you mean 'format' or 'forget'?"),
+        ("zzz", "known: forget, format, target"),
+    ],
+)
+def test_a_near_miss_is_corrected_to_one_name_and_a_guess_to_several(name, hint):
+    assert str(unknown("metric", name, ["forget", "format", "target"])) == (
+        f"unknown metric {name!r}; {hint}"
+    )
+
+
+STRIPES = """
+from harness import RandomFraction, Recipe, Scenario, hookimpl
+
+@hookimpl
+def unlearning_scenarios():
+    recipe = Recipe(1, 0.1)
+    return [Scenario("stripes", "{dataset}", "{backbone}", recipe, RandomFraction(0.1))]
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        ({"dataset": "stripes-set", "backbone": "tiny-net"}, "dataset 'stripes-set'"),
+        ({"dataset": "tiny-set", "backbone": "tiny-ned"}, "backbone 'tiny-ned'"),
+    ],
+)
+def test_a_scenario_that_names_what_no_plugin_provides_is_named(unlearn, work, names, missing):
+    (work / "stripes.py").write_text(STRIPES.format(**names))
+
+    status, _, err = unlearn("run", "finetune", "--scenario", "stripes", "-p", "stripes.py")
+
+    expected = f"scenario 'stripes' names {missing}, which no plugin provides; add its file with -p"
+    assert status == 2
+    assert expected in err
