@@ -48,7 +48,7 @@ RETURNS: Mapping[str, tuple[type[Any], ...]] = {
 """Hook → the classes of spec that it may return."""
 
 
-A_FOLDER = "is a folder; expected a .py file or a module"
+A_FOLDER = "it is a folder; expected a .py file or a module"
 
 
 class PluginError(Exception):

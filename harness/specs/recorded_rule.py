@@ -27,7 +27,7 @@ RESERVED = frozenset({"is", "kind", SAYS})
 class RecordedRule(ForgetRule):
     """A plugin's rule as read from a record, whether or not the plugin is installed.
 
-    It can be shown and compared, but cannot select rows; ``plugins.rules.with_plugin_rule``
+    It can be shown and compared, but cannot select rows; ``forget_rules.with_plugin_rule``
     replaces it with the plugin's own rule.
     """
 

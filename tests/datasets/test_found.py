@@ -81,7 +81,10 @@ def test_renamed_classes_cause_no_new_runs(unlearn, work):
             '{"s": GivenRows((3, 40))}',
             "1 of them are not in [0, 40), the train set of 'named', such as 40",
         ),
-        ('{"s": RandomFraction(0.005)}', "forgetting a random 0.5% leaves 0 rows to forget"),
+        (
+            '{"s": RandomFraction(0.005)}',
+            "(a random 0.5%) selected no rows; expected 1 to 39 of 40",
+        ),
     ],
 )
 def test_a_scenario_that_the_data_cannot_satisfy_stops_a_run_in_one_line_before_training(

@@ -270,8 +270,8 @@ def test_every_hook_declares_what_it_may_return():
     [
         ("here/smoth.py", "no such file; did you mean 'here/smooth.py'?"),
         ("nothing_like_it.py", "no such file: "),
-        ("here", "is a folder; expected a .py file or a module"),
-        ("./here", "is a folder; expected a .py file or a module"),
+        ("here", "it is a folder; expected a .py file or a module"),
+        ("./here", "it is a folder; expected a .py file or a module"),
     ],
 )
 def test_a_plugin_that_is_no_file_is_reported_with_the_nearest_file(
