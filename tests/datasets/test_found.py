@@ -83,7 +83,7 @@ def test_renamed_classes_cause_no_new_runs(unlearn, work):
         ),
         (
             '{"s": RandomFraction(0.005)}',
-            "(a random 0.5%) selected no rows; expected 1 to 39 of 40",
+            "a random 0.5%) selected no rows; expected 1 to 39 of 40",
         ),
     ],
 )
