@@ -73,6 +73,19 @@ def test_pages_are_rendered_and_runs_are_shown_without_torch(published):
         assert not {"torch", "pluggy", *LIBRARIES} & {*modules}
 
 
+def test_records_are_loaded_without_torch(published):
+    folder, _ = published
+    program = "import harness, sys; print(len(harness.load_results('leaderboards')), *sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
+    )
+
+    count, *modules = done.stdout.split()
+    assert int(count) > 1000
+    assert not {"torch", *LIBRARIES} & {*modules}
+
+
 @pytest.mark.parametrize("words", ["list", "list scenarios", "doctor"])
 def test_listing_and_doctor_import_torch_but_no_slower_library(words, tmp_path):
     status, modules = started(tmp_path, words.split())
