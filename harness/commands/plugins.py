@@ -19,7 +19,10 @@ def catalog(plugins: list[str]) -> Catalog:
     """
     torch.set_num_threads(1)
     gc.freeze()  # garbage collection need not visit torch's objects; this saves 0.5 s of CPU
-    loaded = load_catalog(plugins)
+    try:
+        loaded = load_catalog(plugins)
+    finally:
+        gc.unfreeze()  # what is still frozen at exit counts as a leak, and a library may say so
     for plugin, reason in loaded.failures.items():
         say(f"plugin {plugin} is left out: {one_line(reason)}")
     return loaded
