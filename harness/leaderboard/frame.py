@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.leaderboard.gaps import Comparison, Estimates, components_of, measured_by_run
-from harness.leaderboard.grouping import age, grouped, hardware_of, problem_key
+from harness.leaderboard.grouping import age, grouped, hardware_of
 from harness.leaderboard.publish import published_lines
 from harness.leaderboard.selection import complete_sets, select
-from harness.records.lines import Line, Measurement, Run, identity_of, merge
+from harness.records.lines import Line, Measurement, Run, identity_of, merge, problem_key
 from harness.specs.scenario import RETRAIN
 
 if TYPE_CHECKING:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any, TypeVar
 
-from harness.records.lines import Basis, Run, canonical, plain
-from harness.specs.scenario import Scenario
+from harness.records.lines import Run, canonical
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -27,17 +25,6 @@ def grouped(runs: Iterable[Run], by: Callable[[Run], Key]) -> dict[Key, list[Run
     for run in runs:
         groups[by(run)].append(run)
     return dict(groups)
-
-
-def problem_key(run: Run) -> str:
-    """What two runs must have in common to stand in one table."""
-    return _problem(run.scenario, run.basis)
-
-
-@lru_cache(maxsize=256)
-def _problem(scenario: Scenario, basis: Basis) -> str:
-    own = {**plain(scenario), "data": basis.data, "build": basis.build, "code": basis.code}
-    return canonical({name: own[name] for name in own if name not in ("mia", "replicates")})
 
 
 def row_of(run: Run) -> str:

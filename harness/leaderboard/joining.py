@@ -11,15 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from harness.leaderboard.grouping import (
-    Age,
-    ReferenceSet,
-    ReplicateKey,
-    age,
-    hardware_of,
-    problem_key,
-    set_of,
-)
+from harness.leaderboard.grouping import Age, ReferenceSet, ReplicateKey, age, hardware_of, set_of
 from harness.leaderboard.replacing import Place, Replacement, place_of
 from harness.records.lines import (
     FAILED,
@@ -31,6 +23,7 @@ from harness.records.lines import (
     Undefined,
     identity_of,
     merge,
+    problem_key,
 )
 from harness.specs.scenario import REFERENCES, RETRAIN
 

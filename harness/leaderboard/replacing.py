@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import UserError, unknown
-from harness.leaderboard.grouping import problem_key
-from harness.records.lines import Run
+from harness.records.lines import Run, problem_key
 from harness.specs.scenario import REFERENCES
 
 ALL = "all"

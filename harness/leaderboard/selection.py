@@ -20,12 +20,11 @@ from harness.leaderboard.grouping import (
     grouped,
     hardware_of,
     machine_of,
-    problem_key,
     replicate_of,
     row_of,
     set_of,
 )
-from harness.records.lines import FINISHED, Run
+from harness.records.lines import FINISHED, Run, problem_key
 from harness.specs.scenario import ORIGINAL, REFERENCES, RETRAIN
 
 

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from harness.specs.checks import NOT_NEGATIVE, OneOf, Whole, settle
@@ -230,3 +230,14 @@ def _key(line: Line) -> tuple[str, ...]:
 def identity_of(line: Run | Measurement) -> tuple[str, str]:
     """The (run_id, outcome) of a run, or of the run that was measured."""
     return line.run_id, line.outcome
+
+
+def problem_key(run: Run) -> str:
+    """What two runs must have in common to be of one problem, and so to stand in one table."""
+    return _problem(run.scenario, run.basis)
+
+
+@lru_cache(maxsize=256)
+def _problem(scenario: Scenario, basis: Basis) -> str:
+    own = {**plain(scenario), "data": basis.data, "build": basis.build, "code": basis.code}
+    return canonical({name: own[name] for name in own if name not in ("mia", "replicates")})

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.leaderboard.grouping import problem_key
-from harness.records.lines import Run
+from harness.records.lines import Run, problem_key
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.store_lines import FAILURE, KIND_OF_LINE, RUN, stored_lines
 from harness.records.versions import is_newer

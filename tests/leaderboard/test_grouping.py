@@ -2,38 +2,9 @@
 
 import dataclasses
 
-import pytest
-from machines import SCENARIO, run
+from machines import run
 
-from harness import RandomFraction
-from harness.leaderboard.grouping import hardware_of, problem_key, row_of
-from harness.records.lines import Basis
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"scenario": dataclasses.replace(SCENARIO, mia="entropy-mia.auc", replicates=99)},
-        {"basis": Basis("hash", class_name="cat")},
-    ],
-    ids=["what only a page needs", "the name of the class"],
-)
-def test_runs_of_one_problem_share_a_table(other):
-    assert problem_key(run("m", 0, **other)) == problem_key(run("n", 1))
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"scenario": dataclasses.replace(SCENARIO, forget=RandomFraction(0.2))},
-        {"basis": Basis("other")},
-        {"basis": Basis("hash", build="other")},
-        {"basis": Basis("hash", code=1)},
-    ],
-    ids=["rule", "data", "backbone", "harness"],
-)
-def test_runs_of_different_problems_share_no_table(other):
-    assert problem_key(run("m", 0, **other)) != problem_key(run("m", 0))
+from harness.leaderboard.grouping import hardware_of, row_of
 
 
 def test_equal_settings_are_one_row_however_their_numbers_are_written():

@@ -4,12 +4,13 @@ import dataclasses
 import math
 from pathlib import Path
 
+import machines
 import pytest
 from example_lines import DEFINITION, measurement, run
 
 from harness import ClassFraction, GivenRows, Metric, RandomFraction, Recipe, Replicate, WholeClass
 from harness.records.json_lines import read_lines
-from harness.records.lines import Run, canonical, identity, merge
+from harness.records.lines import Basis, Run, canonical, identity, merge, problem_key
 from harness.runs.keys import PlannedRun
 from harness.specs.scenario import REFERENCES
 from harness.version import CODE
@@ -126,3 +127,29 @@ def test_the_later_of_two_definitions_of_one_version_wins():
     older = dataclasses.replace(DEFINITION, metrics=(Metric("auc"),))
 
     assert merge([older], [DEFINITION]) == [DEFINITION]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"scenario": dataclasses.replace(machines.SCENARIO, mia="entropy-mia.auc", replicates=99)},
+        {"basis": Basis("hash", class_name="cat")},
+    ],
+    ids=["what only a page needs", "the name of the class"],
+)
+def test_runs_of_one_problem_share_a_table(other):
+    assert problem_key(machines.run("m", 0, **other)) == problem_key(machines.run("n", 1))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"scenario": dataclasses.replace(machines.SCENARIO, forget=RandomFraction(0.2))},
+        {"basis": Basis("other")},
+        {"basis": Basis("hash", build="other")},
+        {"basis": Basis("hash", code=1)},
+    ],
+    ids=["rule", "data", "backbone", "harness"],
+)
+def test_runs_of_different_problems_share_no_table(other):
+    assert problem_key(machines.run("m", 0, **other)) != problem_key(machines.run("m", 0))
