@@ -36,6 +36,9 @@ def execute(arguments: argparse.Namespace) -> int:
         with held(out, say):
             wanted, changed = _joined(out, stored, arguments.replace)
             publish(out, wanted, changed)
+            for name in changed:
+                if name not in wanted:
+                    say(f"removed {out / name}: no page shows a run of it; its records remain")
     except OSError as error:
         raise UserError(f"cannot write to --out {out}: {error.strerror}") from None
     pages = sum(name.endswith(".md") for name in wanted)

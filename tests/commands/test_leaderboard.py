@@ -1,4 +1,4 @@
-"""``unlearn leaderboard`` reports damaged records."""
+"""``unlearn leaderboard`` reports damaged records and removed pages."""
 
 from harness.cli import main
 
@@ -13,3 +13,18 @@ def test_a_damaged_record_is_reported_with_its_line(tmp_path, monkeypatch, capsy
 
     assert status == 2
     assert "s.jsonl, line 1: not a record" in capsys.readouterr().err
+
+
+def test_a_page_that_an_edited_scenario_leaves_without_a_run_is_reported(unlearn, finished, work):
+    unlearn("leaderboard")
+    plugin = work / "tiny_plugin.py"
+    plugin.write_text(plugin.read_text().replace("tuning=0.5", "tuning=0.25"))
+    unlearn("run", "finetune", "--scenario", "tiny")
+
+    status, _, err = unlearn("leaderboard")
+
+    removed = "unlearn: removed leaderboards/random-labels.md: no page shows a run of it"
+    assert status == 0
+    assert removed in err
+    assert not (work / "leaderboards" / "random-labels.md").exists()
+    assert (work / "leaderboards" / "records" / "tiny.jsonl").read_text().count("random-labels")
