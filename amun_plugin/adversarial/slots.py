@@ -120,7 +120,7 @@ def _halved(slots: SlotsType) -> SlotsType:
 def _packed(slots: SlotsType, resting: SlotsType) -> tuple[SlotsType, SlotsType]:
     """As many running rows as make a round number; the others rest until later.
 
-    A new shape costs a CPU as much as half a gradient, because it then chooses its kernels anew.
+    A new shape costs a CPU as much as half a gradient, because it then chooses its kernels again.
     """
     slots = slots.at((slots.row != GONE).nonzero().flatten()).joined(resting)
     eighth = max(1, (1 << len(slots).bit_length()) // 16)
