@@ -1,27 +1,20 @@
 """Boundary Expand: a shadow class takes the forget set and goes."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from update_rules import forgetting_class_1
 
 from baselines.boundary_expand import BoundaryExpandConfig, boundary_expand, classifier, widened
-from harness import Recipe, UserError, WholeClass, join, train
+from harness import Recipe, UserError, join, train
 
 CLASSES = 4
 
 
 @pytest.fixture
 def task(task):
-    data = join(task.forget, task.retain)
-    return replace(
-        task,
-        retain=data.select(data.labels != 1),
-        forget=data.select(data.labels == 1),
-        scenario=replace(task.scenario, forget=WholeClass(1)),
-    )
+    return forgetting_class_1(task)
 
 
 def loss(model, data):

@@ -1,25 +1,18 @@
 """Boundary Shrink: the neighbour is one signed step away, and the original labels it."""
 
 import copy
-from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn import functional as F
+from update_rules import forgetting_class_1
 
 from baselines.boundary_shrink import BoundaryShrinkConfig, boundary_shrink, neighbour_classes
-from harness import WholeClass, join
 
 
 @pytest.fixture
 def task(task):
-    data = join(task.forget, task.retain)
-    return replace(
-        task,
-        retain=data.select(data.labels != 1),
-        forget=data.select(data.labels == 1),
-        scenario=replace(task.scenario, forget=WholeClass(1)),
-    )
+    return forgetting_class_1(task)
 
 
 def test_the_neighbour_is_one_signed_step_up_the_loss_inside_the_box(task):

@@ -4,22 +4,15 @@ from collections import Counter
 
 import pytest
 import torch
-from attacked import Function, HalfSpace, linear, network, points, samples
+from attacked import BRIEF, Function, HalfSpace, linear, network, points, samples
 
 from amun_plugin import Closest, Engine, Pgd, Status, attack
 from amun_plugin.adversarial.ledger import EXTENSIONS, verify
 from amun_plugin.adversarial.result import Samples
 from amun_plugin.adversarial.twin import Caller
 
-METHODS = [
-    Pgd(eps_init=0.01),
-    Pgd(eps_init=0.01, restart="origin"),
-    Pgd(eps_init=0.05, steps=10, stop="last"),
-    Closest(),
-]
 
-
-@pytest.fixture(params=METHODS, ids=str)
+@pytest.fixture(params=BRIEF, ids=str)
 def method(request):
     return request.param
 

@@ -4,20 +4,13 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from attacked import network, samples
+from attacked import BRIEF, network, samples
 
-from amun_plugin import Closest, Engine, Pgd, Status, attack
+from amun_plugin import Engine, Status, attack
 from amun_plugin.adversarial.slots import RUNNING, Slots, run
 
-METHODS = [
-    Pgd(eps_init=0.01),
-    Pgd(eps_init=0.01, restart="origin"),
-    Pgd(eps_init=0.05, steps=10, stop="last"),
-    Closest(),
-]
 
-
-@pytest.fixture(params=METHODS, ids=str)
+@pytest.fixture(params=BRIEF, ids=str)
 def method(request):
     return request.param
 
