@@ -72,25 +72,25 @@ def files(lines: Iterable[Line], before: Published | None = None) -> dict[str, s
 
     The lines in ``before`` that a newer version wrote stay as they are, at the end of their file.
     """
-    lines = list(lines)
+    lines = merge(lines)
     before = before or Published([], {})
     runs = {line.run_id: line.scenario.name for line in lines if isinstance(line, Run)}
     name_of = {**before.unread, **runs}
     names = {*runs.values(), *before.newer}
     by_file: dict[str, list[str]] = defaultdict(list)
-    lines = merge(lines)
-    measured = {
-        (name_of.get(x.run_id), x.protocol, x.version) for x in lines if isinstance(x, Measurement)
-    }
+    measured_in: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for line in lines:
+        if isinstance(line, Measurement) and line.run_id in name_of:
+            measured_in[line.protocol, line.version].add(name_of[line.run_id])
     for line in lines:
         if isinstance(line, Definition):
-            for own in names:
-                if (own, line.protocol, line.version) in measured:
-                    by_file[own].append(write_line(line))
-            continue
-        name = line.scenario if isinstance(line, Undefined) else name_of.get(line.run_id)
-        if name in names:
-            by_file[str(name)].append(write_line(line))
+            homes = measured_in[line.protocol, line.version]
+        elif isinstance(line, Undefined):
+            homes = {line.scenario}
+        else:
+            homes = {name_of[line.run_id]} if line.run_id in name_of else set()
+        for name in homes & names:
+            by_file[name].append(write_line(line))
     for name, unread in before.newer.items():
         by_file[name] += unread
     records = {

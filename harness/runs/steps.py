@@ -192,7 +192,7 @@ def _measure(step: Step, workspace: Workspace) -> None:
 
 def _evidence(run: PlannedRun, recorded: Mapping[str, Any], workspace: Workspace) -> Evidence:
     dataset = workspace.dataset(run.scenario.dataset)
-    rows = dataset.split(run.scenario, run.replicate)
+    rows = _split(run, workspace)
     train = dataset.train.labels.cpu()
     test = dataset.test.labels.cpu()
     others = [
