@@ -8,9 +8,11 @@ from harness.specs.catalog import Backbone, Dataset
 from harness.specs.configs import require_no_negative
 from harness.specs.data import Data, as_float, join
 from harness.specs.forgetting import (
+    ClassFirst,
     ClassFraction,
     ForgetRule,
     GivenRows,
+    NumpyDraw,
     RandomFraction,
     WholeClass,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "Backbone",
     "Batch",
     "Choice",
+    "ClassFirst",
     "ClassFraction",
     "Cost",
     "Data",
@@ -38,6 +41,7 @@ __all__ = [
     "Labels",
     "Method",
     "Metric",
+    "NumpyDraw",
     "Outputs",
     "Protocol",
     "RandomFraction",

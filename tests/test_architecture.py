@@ -81,6 +81,7 @@ INSIDE = {
     ),
     "specs": (
         {"checks", "names"},
+        {"row_numbers", "shares"},
         {"augmentation", "forgetting", "protocol", "search"},
         {"configs", "data", "recorded_rule"},
         {"scenario"},

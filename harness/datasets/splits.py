@@ -14,9 +14,10 @@ from harness.plugins.forget_rules import with_source
 from harness.plugins.modules import public_name
 from harness.seeds import stream
 from harness.specs.checks import shown
-from harness.specs.forgetting import BUILT_IN, ForgetRule, MissingClassError, draw_share
+from harness.specs.forgetting import BUILT_IN, FORGET_STREAM, ForgetRule, MissingClassError
 from harness.specs.recorded_rule import Rule
 from harness.specs.scenario import Replicate, Scenario
+from harness.specs.shares import draw_share
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +147,7 @@ def _forget(
     classes: Sequence[str],
 ) -> Tensor:
     """The rows that the scenario's rule selects, in ascending order, checked for mistakes."""
-    generator = stream(replicate.forget_seed, "forget")
+    generator = stream(replicate.forget_seed, FORGET_STREAM)
     rule = scenario.forget
     try:
         rows = rule.select(labels.clone(), members.clone(), generator)

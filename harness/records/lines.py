@@ -15,7 +15,7 @@ from harness.specs.checks import NOT_NEGATIVE, OneOf, Whole, settle
 from harness.specs.names import check_name
 from harness.specs.protocol import Cost, Estimate, Metric
 from harness.specs.recorded_rule import RecordedRule
-from harness.specs.scenario import Replicate, Scenario
+from harness.specs.scenario import PAGE_ONLY, Replicate, Scenario
 
 FINISHED, DIVERGED, CHANGED = "finished", "diverged", "changed architecture"
 FAILED = "failed"
@@ -240,4 +240,4 @@ def problem_key(run: Run) -> str:
 @lru_cache(maxsize=256)
 def _problem(scenario: Scenario, basis: Basis) -> str:
     own = {**plain(scenario), "data": basis.data, "build": basis.build, "code": basis.code}
-    return canonical({name: own[name] for name in own if name not in ("mia", "replicates")})
+    return canonical({name: own[name] for name in own if name not in PAGE_ONLY})

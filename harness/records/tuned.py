@@ -27,7 +27,7 @@ SLACK = 1.001
 FOLDER = "tuned"
 """The name of the folder, which lies beside the pages."""
 
-IRRELEVANT = ("name", "dataset", "replicates")
+IRRELEVANT = ("name", "dataset", "replicates", "crossed", "tuned_as")
 """Fields of a scenario that do not affect tuning; the fingerprint identifies the data."""
 
 

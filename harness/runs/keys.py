@@ -10,7 +10,14 @@ from harness.records.lines import identity, plain
 from harness.records.store import StepId
 from harness.records.store_lines import MEASUREMENT, RUN
 from harness.specs.protocol import Protocol
-from harness.specs.scenario import ORIGINAL, RETRAIN, RETRAIN_DRAWS, Replicate, Scenario
+from harness.specs.scenario import (
+    ORIGINAL,
+    PAGE_ONLY,
+    RETRAIN,
+    RETRAIN_DRAWS,
+    Replicate,
+    Scenario,
+)
 from harness.version import CODE
 
 MODEL, LOGITS = "models", "logits"
@@ -131,4 +138,4 @@ def measurement_of(record: StepId, protocol: Protocol) -> StepId:
 def problem_fields(scenario: Scenario) -> dict[str, Any]:
     """The fields of a scenario, except those that affect only its page."""
     fields = dict(plain(scenario))
-    return {name: fields[name] for name in fields if name not in ("mia", "replicates")}
+    return {name: fields[name] for name in fields if name not in PAGE_ONLY}

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from harness.specs.checks import (
-    LARGEST_INT,
-    PROPER_SHARE,
-    Whole,
-    number_of,
-    require_own_class,
-    settle,
-    shown,
-)
+from harness.specs.checks import PROPER_SHARE, Several, Whole, require_own_class, settle
 from harness.specs.names import code
+from harness.specs.row_numbers import Rows
+from harness.specs.shares import draw_share, percent
 
 if TYPE_CHECKING:
     import torch
@@ -28,54 +20,11 @@ RANDOM, CLASS, PARTIAL_CLASS, GIVEN = "random", "class", "partial-class", "given
 KINDS = frozenset({RANDOM, CLASS, PARTIAL_CLASS, GIVEN})
 """The kinds of forget set; each method lists those it is defined for."""
 
+FORGET_STREAM = "forget"
+"""The purpose of the stream from which a rule draws, seeded by the replicate's forget seed."""
+
 LABEL = Whole(0)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Distinct row numbers, given as any kind of sequence."""
-
-    def __str__(self) -> str:
-        return "distinct row numbers, whole and counted from 0"
-
-    def take(self, value: Any) -> tuple[int, ...]:
-        """The rows as a tuple in ascending order."""
-        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
-            raise TypeError
-        rows = value.tolist() if hasattr(value, "tolist") else [*value]
-        if not isinstance(rows, list) or not rows:
-            raise ValueError("no rows were given")
-        rows = [row if type(row) is int else self._row(row) for row in rows]
-        if min(rows) < 0 or max(rows) > LARGEST_INT:
-            raise ValueError(f"the rows run from {min(rows)} to {max(rows)}")
-        if twice := len(rows) - len({*rows}):
-            often = next(row for row, n in Counter(rows).items() if n > 1)
-            raise ValueError(f"{twice} of {len(rows)} rows are repeats, such as {often}")
-        return tuple(sorted(rows))
-
-    def _row(self, value: Any) -> int:
-        try:
-            number = number_of(value)
-        except TypeError:
-            hint = "; for a mask, give its rows: mask.nonzero()" * (value is True or value is False)
-            raise TypeError(f"{shown(value)} is not a row number{hint}") from None
-        if not isinstance(number, int):
-            raise TypeError(f"{shown(value)} is not a whole number")
-        return number
-
-
-def percent(share: float) -> str:
-    """A share as pages print it: ``10%``, ``0.5%``, ``33.3%``.
-
-    A share is printed exactly if four digits suffice, else rounded to three. It gets more digits if
-    rounding would turn it into 0% or 100%.
-    """
-    exact = (100 * Decimal(str(float(share)))).normalize()
-    if len(exact.as_tuple().digits) <= 4:
-        return f"{exact:f}%"
-    rounded = (Decimal(f"{exact:.{digits}e}").normalize() for digits in range(2, 17))
-    shown = next((each for each in rounded if (each < 100) == (exact < 100)), exact)
-    return f"{shown:f}%"
+NUMPY_SEED = Whole(0, 2**32 - 1)
 
 
 @dataclass(frozen=True)
@@ -123,16 +72,6 @@ class ForgetRule(ABC):
     def named(self, class_name: str) -> str:
         """The description, if only the name of the forgotten class is known."""
         return self.describe()
-
-
-def draw_share(rows: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """A uniform draw of this share of the rows, in ascending order; all rows if the share is 1."""
-    if share >= 1:
-        return rows
-    import torch  # noqa: PLC0415 - pages read rules without it
-
-    order = torch.randperm(len(rows), generator=generator)
-    return rows[order[: round(share * len(rows))]].sort().values
 
 
 @dataclass(frozen=True)
@@ -220,15 +159,23 @@ class WholeClass(_OfClass):
 
 
 @dataclass(frozen=True)
-class ClassFraction(_OfClass):
-    """Forget a share of one class, drawn uniformly for each replicate."""
+class _PartOfClass(_OfClass):
+    """The shared part of rules that forget a share of one class."""
 
     fraction: float
     kind: ClassVar[str] = PARTIAL_CLASS
 
+    def _settle(self, own: type[_PartOfClass]) -> None:
+        require_own_class(self, own)
+        settle(self, own.__name__, label=LABEL, fraction=PROPER_SHARE)
+
+
+@dataclass(frozen=True)
+class ClassFraction(_PartOfClass):
+    """Forget a share of one class, drawn uniformly for each replicate."""
+
     def __post_init__(self) -> None:
-        require_own_class(self, ClassFraction)
-        settle(self, "ClassFraction", label=LABEL, fraction=PROPER_SHARE)
+        self._settle(ClassFraction)
 
     def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
         """A uniform draw from the members of the class."""
@@ -241,6 +188,30 @@ class ClassFraction(_OfClass):
     def substitute(self, labels: Tensor) -> ForgetRule:
         """The same share of another class."""
         return ClassFraction(self._other(labels), self.fraction)
+
+
+@dataclass(frozen=True)
+class ClassFirst(_PartOfClass):
+    """Forget the first images of one class in the data set's order, the same in every replicate.
+
+    It is the forget set of Dolgova and Stich 2026, https://arxiv.org/abs/2605.31317.
+    """
+
+    def __post_init__(self) -> None:
+        self._settle(ClassFirst)
+
+    def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
+        """The first ``int(fraction × n)`` of the n members of the class."""
+        rows = self._rows(labels, members).sort().values
+        return rows[: int(self.fraction * len(rows))]
+
+    def named(self, class_name: str) -> str:
+        """For example ``the first 50% of class 25 (`couch`)``."""
+        return f"the first {percent(self.fraction)} of {super().named(class_name)}"
+
+    def substitute(self, labels: Tensor) -> ForgetRule:
+        """The same share of another class."""
+        return ClassFirst(self._other(labels), self.fraction)
 
 
 @dataclass(frozen=True)
@@ -268,4 +239,54 @@ class GivenRows(ForgetRule):
         return RandomFraction(len(self.rows) / len(labels))
 
 
-BUILT_IN: tuple[type[ForgetRule], ...] = (RandomFraction, WholeClass, ClassFraction, GivenRows)
+@dataclass(frozen=True)
+class NumpyDraw(ForgetRule):
+    """Forget the rows that ``numpy.random.seed(s); numpy.random.choice(n, k, False)`` gives.
+
+    Many papers publish their forget sets in this form; s is the replicate's forget seed. By
+    default it is one of the seeds of AMUN's forget sets, https://github.com/Ali-E/AMUN.
+    """
+
+    fraction: float
+    seeds: tuple[int, ...] = (1, 10, 100)
+    """The forget seeds for which the rule is defined."""
+    kind: ClassVar[str] = RANDOM
+
+    def __post_init__(self) -> None:
+        require_own_class(self, NumpyDraw)
+        several = Several(NUMPY_SEED, "seeds", least=1, distinct=True)
+        settle(self, "NumpyDraw", fraction=PROPER_SHARE, seeds=several)
+
+    def select(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> Tensor:
+        """``k = int(fraction × n)`` of the n members; raises ValueError for another forget seed."""
+        from numpy.random import RandomState  # noqa: PLC0415 - pages read rules without it
+
+        from harness.seeds import derive  # noqa: PLC0415 - it imports torch
+
+        of_stream = {derive(seed, FORGET_STREAM): seed for seed in self.seeds}
+        seed = of_stream.get(generator.initial_seed())
+        if seed is None:
+            seeds = ", ".join(map(str, self.seeds))
+            raise ValueError(f"it has no forget set for this forget seed; expected one of {seeds}")
+        size = int(self.fraction * len(members))
+        drawn = RandomState(seed).choice(len(members), size, replace=False)
+        return members[members.new_tensor(drawn)]
+
+    def describe(self, classes: Sequence[str] = ()) -> str:
+        """For example ``a random 10% (NumPy seeds 1, 10, 100)``."""
+        seeds = ", ".join(map(str, self.seeds))
+        return f"a random {percent(self.fraction)} (NumPy seeds {seeds})"
+
+    def substitute(self, labels: Tensor) -> ForgetRule:
+        """A random draw of the same share, because tuning has seeds of its own."""
+        return RandomFraction(self.fraction)
+
+
+BUILT_IN: tuple[type[ForgetRule], ...] = (
+    RandomFraction,
+    WholeClass,
+    ClassFraction,
+    ClassFirst,
+    GivenRows,
+    NumpyDraw,
+)

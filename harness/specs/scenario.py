@@ -41,6 +41,9 @@ GAMMA = 0.1
 LATER = {"later": True}
 """Marks a field that was added later: at its default it is not part of a run's identity."""
 
+PAGE_ONLY = ("mia", "replicates", "crossed", "tuned_as")
+"""Fields of a scenario that affect no run, but only which runs there are and how they are shown."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -144,6 +147,11 @@ class Scenario:
     tuning: float = 0.0
     """Share of the test set, taken equally from each class, that only tuning sees; pages report on
     the rest. At 0 the scenario cannot be used for tuning."""
+    crossed: tuple[int, ...] = field(default=(), metadata=LATER)
+    """Seeds that are crossed: each gives a model and a forget set, and each pair is a replicate.
+    Empty: every replicate has a model and a forget set of its own."""
+    tuned_as: str = field(default="", metadata=LATER)
+    """The scenario whose tuned settings this one uses; empty: its own."""
 
     def __post_init__(self) -> None:
         check_name("scenario", self.name)
@@ -161,7 +169,14 @@ class Scenario:
             mia=Text(),
             replicates=Whole(1),
             tuning=Real(0, 1, below=True),
+            crossed=Several(Whole(0), "seeds", distinct=True),
+            tuned_as=Text(empty=True),
         )
+        if self.crossed and self.replicates != len(self.crossed) ** 2:
+            raise ValueError(
+                f"scenario {self.name!r}: {len(self.crossed)} crossed seeds give "
+                f"{len(self.crossed) ** 2} replicates; got replicates {self.replicates}"
+            )
         if self.recipe.epochs == 0 or self.recipe.lr == 0:
             raise ValueError(
                 f"scenario {self.name!r}: recipe must train for at least 1 epoch at a rate above "

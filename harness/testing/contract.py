@@ -21,9 +21,10 @@ from harness.runs.settings import configured
 from harness.seeds import stream
 from harness.specs.catalog import Catalog
 from harness.specs.data import Data
-from harness.specs.forgetting import ClassFraction, ForgetRule, RandomFraction, WholeClass, percent
+from harness.specs.forgetting import ClassFraction, ForgetRule, RandomFraction, WholeClass
 from harness.specs.method import Method, Task
 from harness.specs.scenario import Recipe, Replicate, Scenario
+from harness.specs.shares import percent
 from harness.testing.watch import Provenance, tensors_of
 from harness.training.flops import forward_flops
 

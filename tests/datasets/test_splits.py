@@ -1,13 +1,16 @@
 """The forget, retain, held-out and non-member rows of a replicate."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 import torch
 
 from harness import (
+    ClassFirst,
     ClassFraction,
     GivenRows,
+    NumpyDraw,
     RandomFraction,
     Recipe,
     Replicate,
@@ -28,7 +31,9 @@ TEST = torch.arange(83) % 5
         (RandomFraction(0.1), 20),
         (WholeClass(2), 40),
         (ClassFraction(2, 0.5), 20),
+        (ClassFirst(2, 0.5), 20),
         (GivenRows((7, 3)), 2),
+        (NumpyDraw(0.1, seeds=(0,)), 20),
     ],
 )
 def test_forget_and_retain_rows_partition_the_train_set(rule, size):
@@ -37,8 +42,55 @@ def test_forget_and_retain_rows_partition_the_train_set(rule, size):
     assert len(rows.forget) == size
     assert sorted([*rows.forget.tolist(), *rows.retain.tolist()]) == list(range(200))
     assert torch.equal(rows.forget, rows.forget.sort().values)
-    if isinstance(rule, WholeClass | ClassFraction):
+    if isinstance(rule, WholeClass | ClassFraction | ClassFirst):
         assert TRAIN[rows.forget].unique().tolist() == [2]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_the_first_of_a_class_are_the_same_rows_in_every_replicate(seed):
+    found = split(replace(BASE, forget=ClassFirst(2, 0.34)), Replicate(seed, seed), TRAIN, TEST)
+
+    assert found.forget.tolist() == list(range(2, 65, 5))  # the first 13 of 2, 7, …, 197
+
+
+@pytest.mark.parametrize(
+    ("seed", "first", "digest"),
+    [
+        (1, [26247, 35067, 34590, 16668, 12196, 2600], "ac2741b47406b3d7"),
+        (10, [27632, 36119, 4796, 3648, 24501, 37885], "b2b86467c5e0495a"),
+        (100, [4253, 30076, 48047, 1666, 30740, 13830], "c2af9c25dab1361f"),
+    ],
+)
+def test_amuns_forget_sets_of_cifar10_are_the_published_index_files(seed, first, digest):
+    """The first lines and the SHA-256 of the sorted rows of unlearn_indices/cifar/5000/seed_*.csv.
+
+    https://github.com/Ali-E/AMUN at 7282329.
+    """
+    labels = torch.arange(50000) % 10
+
+    found = split(replace(BASE, forget=NumpyDraw(0.1)), Replicate(0, seed), labels, TEST).forget
+
+    text = ",".join(map(str, found.tolist()))
+    assert len(found) == 5000
+    assert {*first} <= {*found.tolist()}
+    assert hashlib.sha256(text.encode()).hexdigest().startswith(digest)
+
+
+def test_a_numpy_draw_has_no_forget_set_for_another_seed():
+    with pytest.raises(UserError, match="no forget set for this forget seed; expected one of 1, 1"):
+        split(replace(BASE, forget=NumpyDraw(0.1)), Replicate(1, 2), TRAIN, TEST)
+
+
+def test_a_fraction_that_leaves_nothing_is_refused():
+    with pytest.raises(
+        UserError, match=r"the first 1% of class 2\) selected no rows; expected 1 to"
+    ):
+        split(replace(BASE, forget=ClassFirst(2, 0.01)), Replicate(0, 0), TRAIN, TEST)
+
+
+def test_a_class_that_the_data_set_lacks_is_refused():
+    with pytest.raises(UserError, match="forgets class 5, which data set 'd' lacks"):
+        split(replace(BASE, forget=ClassFirst(5, 0.5)), Replicate(0, 0), TRAIN, TEST)
 
 
 def test_the_forget_seed_determines_the_forget_set():

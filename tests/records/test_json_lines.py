@@ -9,8 +9,10 @@ from example_lines import DEFINITION, broken, measurement, run
 
 from harness import (
     Augmentation,
+    ClassFirst,
     ClassFraction,
     GivenRows,
+    NumpyDraw,
     RandomFraction,
     Recipe,
     Scenario,
@@ -21,7 +23,14 @@ from harness.records.json_lines import read_lines, scenario_of, write_line
 from harness.records.lines import canonical
 
 COMMITTED = sorted((Path(__file__).parents[2] / "leaderboards" / "records").glob("*.jsonl"))
-RULES = [RandomFraction(0.1), WholeClass(3), ClassFraction(3, 0.5), GivenRows((1, 5))]
+RULES = [
+    RandomFraction(0.1),
+    WholeClass(3),
+    ClassFraction(3, 0.5),
+    ClassFirst(3, 0.5),
+    GivenRows((1, 5)),
+    NumpyDraw(0.1),
+]
 
 
 @pytest.mark.parametrize("line", [run(), measurement(), measurement(value=None)])

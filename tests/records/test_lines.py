@@ -8,7 +8,17 @@ import machines
 import pytest
 from example_lines import DEFINITION, measurement, run
 
-from harness import ClassFraction, GivenRows, Metric, RandomFraction, Recipe, Replicate, WholeClass
+from harness import (
+    ClassFirst,
+    ClassFraction,
+    GivenRows,
+    Metric,
+    NumpyDraw,
+    RandomFraction,
+    Recipe,
+    Replicate,
+    WholeClass,
+)
 from harness.records.json_lines import read_lines
 from harness.records.lines import Basis, Run, canonical, identity, merge, problem_key
 from harness.runs.keys import PlannedRun
@@ -16,7 +26,14 @@ from harness.specs.scenario import REFERENCES
 from harness.version import CODE
 
 COMMITTED = sorted((Path(__file__).parents[2] / "leaderboards" / "records").glob("*.jsonl"))
-RULES = [RandomFraction(0.1), WholeClass(3), ClassFraction(3, 0.5), GivenRows((1, 5))]
+RULES = [
+    RandomFraction(0.1),
+    WholeClass(3),
+    ClassFraction(3, 0.5),
+    ClassFirst(3, 0.5),
+    GivenRows((1, 5)),
+    NumpyDraw(0.1),
+]
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)

@@ -2,9 +2,18 @@
 
 import pytest
 
-from harness import ClassFraction, GivenRows, RandomFraction, Recipe, Scenario, WholeClass
+from harness import (
+    ClassFirst,
+    ClassFraction,
+    GivenRows,
+    NumpyDraw,
+    RandomFraction,
+    Recipe,
+    Scenario,
+    WholeClass,
+)
 from harness.leaderboard.pages import task
-from harness.specs.forgetting import percent
+from harness.specs.shares import percent
 
 
 @pytest.mark.parametrize(
@@ -36,7 +45,9 @@ def test_a_share_is_never_rounded_to_nothing_or_all(share, text):
         (RandomFraction(0.005), "a random 0.5%"),
         (ClassFraction(3, 0.125), "12.5% of class 3"),
         (WholeClass(3), "class 3"),
+        (ClassFirst(25, 0.5), "the first 50% of class 25"),
         (GivenRows((1, 2)), "2 given images"),
+        (NumpyDraw(0.1), "a random 10% (NumPy seeds 1, 10, 100)"),
     ],
 )
 def test_a_rule_describes_itself_briefly(rule, text):
@@ -62,6 +73,7 @@ def scenario(rule, access=1.0):
             "Forget 33.3% of class 3, without the retain set",
         ),
         (scenario(ClassFraction(3, 0.5)), "emu", "Forget 50% of class 3 (`emu`)"),
+        (scenario(ClassFirst(3, 0.9)), "emu", "Forget the first 90% of class 3 (`emu`)"),
         (scenario(WholeClass(3)), "", "Forget class 3"),
         (scenario(WholeClass(3)), "3", "Forget class 3"),
         (scenario(WholeClass(3)), "11", "Forget class 3 (`11`)"),

@@ -32,6 +32,7 @@ from harness import (
 from harness.plugins.catalog import load_catalog
 from harness.records.json_lines import scenario_of
 from harness.records.lines import canonical, identity, plain
+from harness.runs.keys import problem_fields
 
 RECIPE = Recipe(epochs=2, lr=0.1)
 
@@ -292,6 +293,10 @@ def test_an_invalid_field_is_rejected_when_the_spec_is_created(make, value, fiel
             ),
         ),
         (
+            lambda: scenario(crossed=(1, 10, 100), replicates=3),
+            "scenario 's': 3 crossed seeds give 9 replicates; got replicates 3",
+        ),
+        (
             lambda: scenario(held_out=True),
             "scenario 's': held_out must be a number in [0, 1); got True",
         ),
@@ -325,6 +330,16 @@ def test_an_error_names_the_spec_the_field_what_was_found_and_what_was_expected(
         make()
 
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "later", [{"crossed": (1, 10, 100), "replicates": 9}, {"tuned_as": "another"}]
+)
+def test_what_only_affects_the_page_is_no_part_of_a_problem(later):
+    changed = scenario(**later)
+
+    assert identity(problem_fields(changed)) == identity(problem_fields(scenario()))
+    assert identity(changed) != identity(scenario())
 
 
 def test_a_subclass_that_no_record_can_represent_is_rejected():
