@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     {"errors", "seeds", "terminal", "version"},
     {"isolation", "specs"},
-    {"records", "training", "backbones", "plugins"},
-    {"datasets", "leaderboard"},
+    {"records", "training", "plugins"},
+    {"backbones", "datasets", "leaderboard"},
     {"protocols", "scenarios"},
     {"runs", "api"},
     {"testing"},
@@ -31,7 +31,7 @@ INSIDE = {
         {"preparation"},
         {"attack"},
     ),
-    "backbones": ({"arguments", "stems"}, {"build"}, {"trial"}),
+    "backbones": ({"arguments", "cifar_resnet", "stems"}, {"build"}, {"trial"}),
     "commands": (
         {"machine", "options", "plugins", "progress", "tuning_notes"},
         {"doctor", "leaderboard", "list", "run", "show", "tune", "verbs"},

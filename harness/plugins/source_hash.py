@@ -16,6 +16,7 @@ from typing import Any
 from harness.errors import UserError
 from harness.plugins.holdings import Holdings
 from harness.plugins.modules import (
+    OURS,
     PREFIX,
     is_plugins,
     loaded_text,
@@ -89,6 +90,11 @@ def source_of(function: Callable[..., Any], *others: Callable[..., Any] | None) 
     modules = sorted((public_name(name), digest) for name, digest in collected.modules.items())
     text = "\0".join([*parts, *(f"{name} {digest}" for name, digest in modules)])
     return Source(hashlib.sha256(text.encode()).hexdigest()[:12], collected.modules)
+
+
+def is_harness_code(function: Callable[..., Any]) -> bool:
+    """Whether a function is the harness's own, whose version stands for its source."""
+    return _top_of(function) == OURS
 
 
 class _Collected:

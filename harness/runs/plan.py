@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from harness.plugins.forget_rules import rule_source
-from harness.plugins.source_hash import Source, method_source, source_of
+from harness.plugins.source_hash import Source, is_harness_code, method_source, source_of
 from harness.records.store import StepId
 from harness.records.tuned import Tuning, tuning_problem
 from harness.runs.keys import PlannedRun, measurement_of
@@ -178,11 +178,11 @@ def measurements(
 
 
 def build_of(scenario: Scenario, catalog: Catalog) -> str:
-    """The backbone's name; a plugin's comes with the hash of its source."""
+    """The backbone's name; that of a plugin comes with the hash of its source."""
     return "@".join([scenario.backbone, *(s.hash for s in _build_sources(scenario, catalog))])
 
 
 def _build_sources(scenario: Scenario, catalog: Catalog) -> list[Source]:
-    """The source of the backbone, if a plugin provides it."""
-    plugin = catalog.backbones.get(scenario.backbone.partition("[")[0])
-    return [source_of(plugin.build)] if plugin else []
+    """The source of the backbone, if it is neither timm's nor the harness's own."""
+    known = catalog.backbones.get(scenario.backbone.partition("[")[0])
+    return [source_of(known.build)] if known and not is_harness_code(known.build) else []

@@ -18,6 +18,7 @@ from harness.datasets.builtin import (
     few_of,
     from_torchvision,
     load_dataset,
+    of_classes,
     unlearning_datasets,
 )
 
@@ -142,7 +143,9 @@ def test_torchvisions_class_names_are_kept(name, classes, tmp_path):
 
 
 def test_these_tests_cover_every_built_in_data_set():
-    assert {*BUILT_IN} == {"digits", "noisy-digits", "CIFAR10-5k", "FashionMNIST-2k", *WRITERS}
+    parts = {"CIFAR10-5k", "CIFAR100-20", "FashionMNIST-2k"}
+
+    assert {*BUILT_IN} == {"digits", "noisy-digits", *parts, *WRITERS}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -181,6 +184,32 @@ def test_the_small_draw_of_a_set_has_the_same_distinct_images_each_time(tmp_path
     assert train.labels.tolist() == labels[rows].tolist()
     assert torch.equal(train.images, again.images)
     assert train.index.tolist() == list(range(7))
+
+
+@pytest.mark.usefixtures("offline")
+def test_some_classes_of_a_set_are_labelled_in_the_order_in_which_they_are_named(tmp_path):
+    WRITERS["CIFAR100"](tmp_path, "CIFAR100")
+    whole, whole_test = from_torchvision(tmp_path, name="CIFAR100")
+
+    train, test = of_classes(tmp_path, name="CIFAR100", classes=("kind 7", "kind 2"))
+
+    for part, every in ((train, whole), (test, whole_test)):
+        rows = [row for row, label in enumerate(every.labels.tolist()) if label in (7, 2)]
+        assert part.labels.tolist() == [{7: 0, 2: 1}[int(every.labels[row])] for row in rows]
+        assert torch.equal(part.images, every.images[rows])
+        assert part.classes == ("kind 7", "kind 2")
+
+
+def test_the_reduced_cifar100_has_500_train_and_100_test_images_of_each_class(unpacked):
+    root = unpacked("cifar100.webp.npz")
+    whole, _ = loaded("CIFAR100", root)
+
+    train, test = loaded("CIFAR100-20", root)
+
+    assert torch.bincount(train.labels).tolist() == [500] * 20
+    assert torch.bincount(test.labels).tolist() == [100] * 20
+    first = whole.images[whole.labels == whole.classes.index("couch")][0]
+    assert torch.equal(train.images[train.labels == train.classes.index("couch")][0], first)
 
 
 @pytest.mark.usefixtures("offline")
