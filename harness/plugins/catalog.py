@@ -21,7 +21,7 @@ from harness.plugins import hookspecs
 from harness.plugins.forget_rules import with_source
 from harness.plugins.hookspecs import PROJECT
 from harness.plugins.modules import begin, load_file, load_named
-from harness.plugins.source_hash import method_hash, source_hash
+from harness.plugins.source_hash import backbone_source, method_hash
 from harness.specs.catalog import Backbone, Catalog, Dataset, Spec
 from harness.specs.method import Method
 from harness.specs.protocol import Protocol
@@ -206,7 +206,7 @@ def _specs(manager: pluggy.PluginManager, name: str, plugin: object) -> list[Spe
         if isinstance(spec, Method):  # raises UserError if it cannot be hashed
             method_hash(spec)
         elif isinstance(spec, Backbone):
-            source_hash(spec.build)
+            backbone_source(spec.build)
     return specs
 
 

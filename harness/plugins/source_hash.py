@@ -92,9 +92,9 @@ def source_of(function: Callable[..., Any], *others: Callable[..., Any] | None) 
     return Source(hashlib.sha256(text.encode()).hexdigest()[:12], collected.modules)
 
 
-def is_harness_code(function: Callable[..., Any]) -> bool:
-    """Whether a function is the harness's own, whose version stands for its source."""
-    return _top_of(function) == OURS
+def backbone_source(build: Callable[..., Any]) -> Source | None:
+    """The source of a backbone; None for the harness's own, which has the harness's version."""
+    return None if _top_of(build) == OURS else source_of(build)
 
 
 class _Collected:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from harness.plugins.forget_rules import rule_source
-from harness.plugins.source_hash import Source, is_harness_code, method_source, source_of
+from harness.plugins.source_hash import Source, backbone_source, method_source
 from harness.records.store import StepId
 from harness.records.tuned import Tuning, tuning_problem
 from harness.runs.keys import PlannedRun, measurement_of
@@ -185,4 +185,5 @@ def build_of(scenario: Scenario, catalog: Catalog) -> str:
 def _build_sources(scenario: Scenario, catalog: Catalog) -> list[Source]:
     """The source of the backbone, if it is neither timm's nor the harness's own."""
     known = catalog.backbones.get(scenario.backbone.partition("[")[0])
-    return [source_of(known.build)] if known and not is_harness_code(known.build) else []
+    source = backbone_source(known.build) if known else None
+    return [source] if source else []
