@@ -3,9 +3,9 @@
 Kurmanji et al., NeurIPS 2023, https://arxiv.org/abs/2302.09880. The original is the teacher. Each
 of the first ``msteps`` epochs begins with one epoch that climbs ``T² · KL(teacher ‖ student)`` on
 the forget set; every epoch ends with one that descends ``α · T² · KL + γ · CE`` on the retain set.
-SCRUB+R keeps a checkpoint after each epoch. The last model's error on held-out data, each class
-weighted by its share of the forget set, is the reference. The checkpoint whose forget error is
-nearest to it is returned; of several, the latest.
+SCRUB+R keeps a checkpoint before the first epoch, which is the original, and after each. The last
+model's error on held-out data, each class weighted by its share of the forget set, is the
+reference. The checkpoint whose forget error is nearest to it is returned; of several, the earliest.
 
 Defaults are the code's: its large-scale notebook's for SCRUB, its attack notebook's for SCRUB+R.
 The learning rate falls to a tenth after epochs 3, 5 and 9, as there. Deviations: both halves have
@@ -13,14 +13,16 @@ the scenario's batch (there 256 rows of the retain set and 512 of the forget set
 the student may see augmented images where the code augments none, and the teacher's logits are
 those of images without; momentum is reset at each half epoch; weights are not smoothed, which never
 takes effect in the code either. The code's reference is the error on held-out data of the forget
-set's classes; the weights make it fit a set of several classes. BatchNorm's statistics follow both
-halves. Without BatchNorm and augmentation the first ascent starts where the divergence is flat, so
-that only weight decay moves it: the second ascent does the work.
+set's classes; the weights make it fit a set of several classes. Where the original is nearest, the
+code chooses it but has not saved it, and so stops, or loads an older run's file. BatchNorm's
+statistics follow both halves. Without BatchNorm and augmentation the first ascent starts where the
+divergence is flat, so that only weight decay moves it: the second ascent does the work.
 """
 
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -74,12 +76,11 @@ def scrub(task: Task, config: ScrubConfig) -> nn.Module:
 def scrub_rewound(task: Task, config: ScrubConfig) -> nn.Module:
     """The checkpoint that errs on the forget set as the last one does on unseen data like it."""
     states, errors = [], []
-    for model in scrubbing(task, config):
+    for model in chain([task.model], scrubbing(task, config)):
         states.append(copy.deepcopy(model.state_dict()))
         errors.append(float(_wrong(model, task.forget).mean()))
-    if states:
-        reference = reference_error(task.model, task.forget, task.held_out)
-        task.model.load_state_dict(states[nearest(errors, reference)])
+    reference = reference_error(task.model, task.forget, task.held_out)
+    task.model.load_state_dict(states[nearest(errors, reference)])
     return task.model.eval()
 
 
@@ -119,8 +120,8 @@ def reference_error(model: nn.Module, forget: Data, held_out: Data) -> float:
 
 
 def nearest(errors: list[float], reference: float) -> int:
-    """The position of the error nearest to the reference; of several, the last."""
-    return min(range(len(errors)), key=lambda at: (abs(errors[at] - reference), -at))
+    """The position of the error nearest to the reference; of several, the first."""
+    return min(range(len(errors)), key=lambda at: abs(errors[at] - reference))
 
 
 def _by_teacher(

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
@@ -87,9 +88,9 @@ def test_a_reference_needs_held_out_data_of_the_classes_in_question(task):
         reference_error(task.model, forget, held_out)
 
 
-def test_a_rewind_takes_the_nearest_error_and_of_several_the_latest():
+def test_a_rewind_takes_the_nearest_error_and_of_several_the_earliest():
     assert nearest([0.1, 0.5, 0.3, 0.9], 0.38) == 2
-    assert nearest([0.25, 0.75, 0.25], 0.5) == 2
+    assert nearest([0.25, 0.75, 0.25], 0.5) == 0
 
 
 def test_scrub_r_returns_one_of_scrubs_checkpoints(task):
@@ -98,7 +99,7 @@ def test_scrub_r_returns_one_of_scrubs_checkpoints(task):
         task, model=copy.deepcopy(task.model), generator=torch.Generator().manual_seed(0)
     )
     states, errors = [], []
-    for model in scrubbing(twin, config):
+    for model in chain([twin.model], scrubbing(twin, config)):
         states.append(state(model))
         wrong = predict(model, task.forget).argmax(1) != task.forget.labels
         errors.append(wrong.float().mean().item())
@@ -107,6 +108,15 @@ def test_scrub_r_returns_one_of_scrubs_checkpoints(task):
     found = state(scrub_rewound(task, config))
 
     assert all(torch.equal(found[name], value) for name, value in states[chosen].items())
+
+
+def test_scrub_r_returns_the_original_where_no_later_checkpoint_is_nearer(task):
+    before = state(task.model)
+
+    model = scrub_rewound(task, ScrubConfig(epochs=2, lr=0.0))  # only the statistics move
+
+    found = state(model)
+    assert all(torch.equal(found[name], value) for name, value in before.items())
 
 
 def test_only_scrub_r_needs_held_out_data():
