@@ -1,4 +1,4 @@
-"""Gradients of single samples and the diagonal Fisher, in one pass and in bounded memory."""
+"""Gradients of single samples, and the diagonal Fisher of samples or of batches, in one pass."""
 
 from __future__ import annotations
 
@@ -55,10 +55,33 @@ def diagonal_fisher(model: nn.Module, data: Data) -> dict[str, Tensor]:
 
     Raises ValueError for an empty set.
     """
-    if len(data) == 0:
-        raise ValueError("the Fisher information of an empty set is not defined")
-    total = {name: torch.zeros_like(weight) for name, weight in model.named_parameters()}
+    total = _zeros(model, data)
     for gradients in sample_gradients(model, data):
         for name, gradient in gradients.items():
             total[name] += gradient.square().sum(0)
-    return {name: value.detach() / len(data) for name, value in total.items()}
+    return {name: value / len(data) for name, value in total.items()}
+
+
+def batch_fisher(model: nn.Module, data: Data, *, batch: int) -> dict[str, Tensor]:
+    """Parameter → mean over the batches of the squared gradient of a batch's mean CE.
+
+    The batches, of almost equal size, follow the data's order. The model is in eval mode, sees no
+    augmentation and stays in eval mode; its parameters' ``grad`` is not touched. Raises ValueError
+    for an empty set.
+    """
+    total = _zeros(model, data)
+    weights = dict(model.eval().named_parameters())
+    count = -(-len(data) // batch)
+    for rows in torch.arange(len(data), device=data.device).tensor_split(count):
+        loss = F.cross_entropy(model(as_float(data.images[rows])), data.labels[rows])
+        found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+        for name, gradient in zip(weights, found, strict=True):
+            if gradient is not None:
+                total[name] += gradient.square()
+    return {name: value / count for name, value in total.items()}
+
+
+def _zeros(model: nn.Module, data: Data) -> dict[str, Tensor]:
+    if len(data) == 0:
+        raise ValueError("the Fisher information of an empty set is not defined")
+    return {name: torch.zeros_like(weight.detach()) for name, weight in model.named_parameters()}

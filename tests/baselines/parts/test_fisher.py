@@ -5,7 +5,7 @@ import torch
 from update_rules import plain_gradients
 
 from baselines.parts import fisher
-from baselines.parts.fisher import diagonal_fisher, sample_gradients
+from baselines.parts.fisher import batch_fisher, diagonal_fisher, sample_gradients
 
 
 @pytest.fixture
@@ -33,6 +33,24 @@ def test_the_fisher_squares_gradients_of_samples_and_not_of_batches(task):
         assert found[name].sum() > 2 * gradients.mean(0).square().sum()
 
 
+def test_the_fisher_of_batches_squares_the_mean_gradient_of_each_in_the_datas_order(task):
+    found = batch_fisher(task.model, task.retain, batch=15)  # 40 rows: 14, 13 and 13
+
+    for name, gradients in plain_gradients(task.model, task.retain).items():
+        means = torch.stack([part.mean(0) for part in gradients.split([14, 13, 13])])
+        torch.testing.assert_close(found[name], means.square().mean(0), atol=1e-6, rtol=1e-3)
+    assert all(weight.grad is None for weight in task.model.parameters())
+
+
+def test_a_weight_that_the_loss_does_not_reach_has_no_fisher(task):
+    task.model.spare = torch.nn.Identity()
+    task.model.spare.weight = torch.nn.Parameter(torch.ones(3))
+
+    assert batch_fisher(task.model, task.retain, batch=64)["spare.weight"].tolist() == [0, 0, 0]
+
+
 def test_an_empty_set_has_no_fisher(task):
     with pytest.raises(ValueError, match="empty"):
         diagonal_fisher(task.model, task.held_out)
+    with pytest.raises(ValueError, match="empty"):
+        batch_fisher(task.model, task.held_out, batch=64)
