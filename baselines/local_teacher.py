@@ -14,14 +14,14 @@ the mixture.
 
 The published rows on CIFAR-100 have ``epochs=20``, a searched rate from 1e-6 to 1e-3,
 ``teacher=resnet8`` and ``teacher_epochs=250``, in a recipe of batch 256; those on SVHN ten epochs,
-a rate of 1e-4, a forget weight of 3, a support of 4,500 or 1,200, and a small transformer as the
-teacher, which is not built here. Our defaults keep the method within a fifth of retraining on small
-sets: shorter, and with a teacher of two convolutions, a thirtieth of the work of the ResNet-8 (the
-paper finds its small CNN about as good). ``support_share`` is ours too: a thousand rows are 2 % of
-CIFAR-100, but more than all of the digits, which is no neighbourhood. Other deviations: embeddings
-are those of images without augmentation, where the code augments them; images are normalised by a
-BatchNorm in the teacher; its weights are drawn from the method's own stream; the batch of the
-fine-tuning is the recipe's.
+a rate of 1e-4, a forget weight of 3 and a support of 4,500 or 1,200. The code's other teachers, a
+small transformer among them, are not built here. Our defaults keep the method within a fifth of
+retraining on small sets: shorter, and with a teacher of two convolutions, about a thirtieth of the
+work of the ResNet-8 (the paper finds its own, larger CNN about as good). ``support_share`` is ours
+too: a thousand rows are 2 % of CIFAR-100, but more than all of the digits, which is no
+neighbourhood. Other deviations: embeddings are those of images without augmentation, where the code
+augments them; images are normalised by a BatchNorm in the teacher; its weights are drawn from the
+method's own stream; the batch of the fine-tuning is the recipe's.
 """
 
 import math
