@@ -8,11 +8,14 @@ import re
 import textwrap
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from harness.errors import UserError, unknown
 from harness.specs.checks import LARGEST_FLOAT, LARGEST_INT
+
+REFUSALS = (ValueError, TypeError, NameError, AssertionError)
+"""Raised for text that is not of a field's type, and by a config for a value."""
 
 
 class Assignment(NamedTuple):
@@ -32,24 +35,45 @@ class Assignment(NamedTuple):
             )
         return cls(*found.groups())
 
+    def __str__(self) -> str:
+        return f"{self.method}.{self.field}={self.text}"
+
 
 def configured(method: str, config: Any, field: str, text: str) -> Any:
-    """The config with one field set from text, which is converted to the field's type.
+    """The config with one field set from text; see ``all_configured``."""
+    return all_configured(config, [Assignment(method, field, text)])
 
-    Raises UserError for an unknown field, for text that cannot be converted, and for a value that
+
+def all_configured(config: Any, assignments: Sequence[Assignment]) -> Any:
+    """The config with fields set from text, which is converted to the fields' types.
+
+    They are set together, so that those that need each other may come in any order; of two for one
+    field the last counts.
+
+    Raises UserError for an unknown field, for text that cannot be converted, and for values that
     the config rejects.
     """
-    names = [f.name for f in dataclasses.fields(config)]
-    if field not in names:
-        raise UserError(f"--set {method}.{field}: {unknown('setting', field, names)}")
+    values = {each.field: _value(config, each) for each in assignments}
+    # 1.0 instead of 1 would change the run's id
+    changed = {name: new for name, new in values.items() if new != getattr(config, name)}
     try:
-        value = _convert(text, typing.get_type_hints(type(config))[field])
-        if value == getattr(config, field):  # 1.0 instead of 1 would change the run's id
-            return config
-        return dataclasses.replace(config, **{field: value})
-    except (ValueError, TypeError, NameError, AssertionError) as error:
+        return dataclasses.replace(config, **changed) if changed else config
+    except REFUSALS as error:
+        last = {each.field: each for each in assignments}
+        named = " ".join(f"--set {last[name]}" for name in changed)
         reason = textwrap.shorten(str(error), 200) or "its config rejects it"
-        raise UserError(f"--set {method}.{field}={text}: {reason}") from None
+        raise UserError(f"{named}: {reason}") from None
+
+
+def _value(config: Any, asked: Assignment) -> Any:
+    names = [f.name for f in dataclasses.fields(config)]
+    if asked.field not in names:
+        known = unknown("setting", asked.field, names)
+        raise UserError(f"--set {asked.method}.{asked.field}: {known}")
+    try:
+        return _convert(asked.text, typing.get_type_hints(type(config))[asked.field])
+    except REFUSALS as error:
+        raise UserError(f"--set {asked}: {textwrap.shorten(str(error), 200)}") from None
 
 
 def _convert(text: str, hint: Any) -> Any:

@@ -17,7 +17,7 @@ from harness.records.store import Store
 from harness.records.tuned import FOLDER, Tuning, Unread, read
 from harness.runs.environment import commit
 from harness.runs.plan import Entrant, Plan, Problem, make_plan
-from harness.runs.settings import Assignment, configured
+from harness.runs.settings import Assignment, all_configured
 from harness.runs.workspace import Workspace
 from harness.specs.catalog import Catalog
 from harness.specs.configs import checked_config
@@ -151,10 +151,10 @@ def _entrant(wanted: Wanted, method: Method, tuning: Tuning | Unread | None) -> 
                 f"{_how_to_repair(method.name)}"
             ) from None
         entrant = replace(entrant, config=config, tuning=tuning, tuning_passes=tuning.passes)
-    for name, field, text in map(Assignment.parse, wanted.settings):
-        if name == method.name:
-            config = configured(name, entrant.config, field, text)
-            entrant = replace(entrant, config=config, chosen=BY_HAND)
+    asked = [Assignment.parse(words) for words in wanted.settings]
+    if own := [each for each in asked if each.method == method.name]:
+        config = all_configured(entrant.config, own)
+        entrant = replace(entrant, config=config, chosen=BY_HAND)
     try:
         return replace(entrant, config=checked_config(f"method {method.name!r}", entrant.config))
     except TypeError as error:  # a file of tuned settings may contain a value that no record can

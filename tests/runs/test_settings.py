@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from harness import UserError
-from harness.runs.settings import configured
+from harness.runs.settings import Assignment, all_configured, configured
 
 
 @dataclass(frozen=True)
@@ -69,3 +69,34 @@ def test_setting_an_equal_value_returns_the_same_config():
     config = replace(Config(), lr=1)
 
     assert configured("m", config, "lr", "1.0") is config
+
+
+@dataclass(frozen=True)
+class Pair(Config):
+    size: int | None = None
+
+    def __post_init__(self):
+        if (self.kind == "b") != (self.size is not None):
+            raise ValueError(f"kind b and a size belong together; got {self.kind} and {self.size}")
+
+
+@pytest.mark.parametrize("words", [("m.kind=b", "m.size=5"), ("m.size=5", "m.kind=b")])
+def test_settings_that_need_each_other_may_come_in_any_order(words):
+    found = all_configured(Pair(), [Assignment.parse(each) for each in words])
+
+    assert found == Pair(kind="b", size=5)
+
+
+def test_the_last_of_two_values_for_a_setting_counts():
+    asked = [Assignment("m", "lr", "1"), Assignment("m", "lr", "2")]
+
+    assert all_configured(Config(), asked) == Config(lr=2)
+
+
+def test_settings_that_are_rejected_together_are_named_together():
+    with pytest.raises(UserError) as error:
+        all_configured(Pair(), [Assignment("m", "kind", "b"), Assignment("m", "lr", "1")])
+
+    assert str(error.value) == (
+        "--set m.kind=b --set m.lr=1: kind b and a size belong together; got b and None"
+    )
