@@ -7,6 +7,7 @@ from harness.specs.augmentation import Augmentation
 from harness.specs.catalog import Backbone, Dataset
 from harness.specs.configs import require_no_negative
 from harness.specs.data import Data, as_float, join
+from harness.specs.fine_tuning import FineTuning, Training
 from harness.specs.forgetting import (
     ClassFirst,
     ClassFraction,
@@ -16,9 +17,9 @@ from harness.specs.forgetting import (
     RandomFraction,
     WholeClass,
 )
-from harness.specs.method import FineTuning, Method, Task
+from harness.specs.method import Method, Task
 from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
-from harness.specs.scenario import Recipe, Replicate, Scenario, Suite
+from harness.specs.scenario import Recipe, Replicate, Scenario, Schedule, Suite
 from harness.specs.search import Choice, Span
 from harness.training.loop import Batch, batches, cross_entropy, fine_tune, predict, train
 from harness.version import __version__
@@ -48,9 +49,11 @@ __all__ = [
     "Recipe",
     "Replicate",
     "Scenario",
+    "Schedule",
     "Span",
     "Suite",
     "Task",
+    "Training",
     "UserError",
     "WholeClass",
     "__version__",

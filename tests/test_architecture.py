@@ -86,7 +86,7 @@ INSIDE = {
         {"configs", "data", "recorded_rule"},
         {"scenario"},
         {"method"},
-        {"catalog"},
+        {"catalog", "fine_tuning"},
     ),
     "testing": ({"watch"}, {"contract"}),
     "training": ({"flops", "loop"},),

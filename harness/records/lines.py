@@ -176,13 +176,22 @@ def plain(value: Any) -> Any:
 
 
 def _fields(spec: Any) -> dict[str, Any]:
-    """The fields as JSON types, without later additions at their defaults."""
-    values = {each: getattr(spec, each.name) for each in dataclasses.fields(spec)}
-    return {
-        each.name: plain(value)
-        for each, value in values.items()
-        if not (each.metadata.get("later") and value == each.default)
-    }
+    return {name: plain(getattr(spec, name)) for name in _present(spec)}
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """A method's config as a record has it, like its identity without later fields at default."""
+    values = dataclasses.asdict(config)
+    return {name: values[name] for name in _present(config)}
+
+
+def _present(spec: Any) -> list[str]:
+    """The names of its fields, without later additions at their defaults."""
+    return [
+        each.name
+        for each in dataclasses.fields(spec)
+        if not (each.metadata.get("later") and getattr(spec, each.name) == each.default)
+    ]
 
 
 def merge(*sources: Iterable[Line]) -> list[Line]:

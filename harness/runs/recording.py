@@ -16,6 +16,7 @@ from harness.records.lines import (
     Definition,
     Run,
     identity,
+    settings_of,
 )
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.store_lines import DEFINITION, FAILURE, MEASUREMENT, RUN
@@ -106,7 +107,7 @@ def _line(run: PlannedRun, run_id: str, where: Mapping[str, Any]) -> Run:
         basis=Basis(run.fingerprint, run.build, CODE, run.class_name),
         replicate=run.replicate,
         method=run.method,
-        config={} if run.config is None else dataclasses.asdict(run.config),
+        config={} if run.config is None else settings_of(run.config),
         draw=run.draw,
         source=run.source,
         status=FINISHED,

@@ -93,20 +93,3 @@ class Method:
         if scenario.forget.kind not in self.defined_for:
             return f"is not defined for {scenario.forget.kind} forgetting"
         return ""
-
-
-@dataclass(frozen=True)
-class FineTuning:
-    """Base class for the config of a method that fine-tunes with or without retain data."""
-
-    epochs: int
-    lr: float
-    epochs_without_retain: int
-    """Without retain data an epoch is short, and nothing keeps the model from degrading."""
-    lr_without_retain: float
-
-    def course(self, task: Task) -> tuple[int, float]:
-        """The epochs and the learning rate for this task."""
-        if len(task.retain):
-            return self.epochs, self.lr
-        return self.epochs_without_retain, self.lr_without_retain

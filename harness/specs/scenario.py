@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from harness.specs.augmentation import NO_AUGMENTATION, Augmentation
 from harness.specs.checks import (
@@ -92,17 +92,15 @@ class Recipe:
         self._check_nesterov()
         self._check_steps()
 
-    def retimed(self, *, epochs: int, lr: float, schedule: Schedule) -> Recipe:
-        """The same recipe with another length, rate and schedule."""
-        stays = schedule == "step"
-        return replace(
-            self,
-            epochs=epochs,
-            lr=lr,
-            schedule=schedule,
-            step_size=self.step_size if stays else 0,
-            gamma=self.gamma if stays else GAMMA,
-        )
+    def retimed(self, *, epochs: int, lr: float, schedule: Schedule, **fields: Any) -> Recipe:
+        """The same recipe with another length, rate and schedule, and with these other fields.
+
+        A field that is None stays as it is; of another schedule nothing stays.
+        """
+        own = {name: value for name, value in fields.items() if value is not None}
+        if schedule != "step":
+            own = {"step_size": 0, "gamma": GAMMA, **own}
+        return replace(self, epochs=epochs, lr=lr, schedule=schedule, **own)
 
     def _check_nesterov(self) -> None:
         if self.nesterov and self.optimizer != "sgd":

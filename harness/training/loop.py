@@ -195,8 +195,9 @@ def fine_tune(
     task: Task,
     data: Data,
     *,
-    epochs: int,
-    lr: float,
+    epochs: int | None = None,
+    lr: float | None = None,
+    recipe: Recipe | None = None,
     model: nn.Module | None = None,
     schedule: Schedule = "one-cycle",
     loss: Callable[[nn.Module, Batch], Tensor] = cross_entropy,
@@ -204,15 +205,24 @@ def fine_tune(
 ) -> nn.Module:
     """The task's model, or another, trained on the data with the task's own stream.
 
-    The scenario's recipe gives optimizer, batch, momentum, weight decay and augmentation, but not
-    the schedule. With AdamW a rate chosen for SGD, such as 0.1, destroys the model.
+    With epochs and rate, the scenario's recipe gives optimizer, batch, momentum, weight decay and
+    augmentation, but not the schedule; with AdamW a rate chosen for SGD, such as 0.1, destroys the
+    model. A config that derives from ``Training`` gives a whole recipe instead.
 
-    Raises ValueError for an empty set or a setting out of range.
+    Raises ValueError for an empty set or a setting out of range, and TypeError unless there is
+    either a recipe or both epochs and rate.
     """
+    if recipe is None and epochs is not None and lr is not None:
+        recipe = task.scenario.recipe.retimed(epochs=epochs, lr=lr, schedule=schedule)
+    elif recipe is None or epochs is not None or lr is not None or schedule != "one-cycle":
+        raise TypeError(
+            f"fine_tune takes epochs and lr, or a recipe, which has a schedule of its own; "
+            f"got epochs {epochs}, lr {lr}, schedule {schedule!r} and recipe {recipe}"
+        )
     return train(
         task.model if model is None else model,
         data,
-        task.scenario.recipe.retimed(epochs=epochs, lr=lr, schedule=schedule),
+        recipe,
         generator=task.generator,
         loss=loss,
         after_step=after_step,
