@@ -69,6 +69,7 @@ class AmunConfig(FineTuning):
     closest_steps: int = 10
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Pgd(eps_init=self.eps_init, steps=self.steps)
         Closest(steps=self.closest_steps)
         require_no_negative(self)
@@ -81,15 +82,43 @@ class AmunConfig(FineTuning):
         return Pgd(eps_init=self.eps_init, steps=self.steps, restart=restart)
 
 
+PUBLISHED = AmunConfig(
+    epochs=10,
+    lr=0.05,
+    epochs_without_retain=10,
+    lr_without_retain=0.01,
+    mixture="R+A",
+    mixture_without_retain="F+A",
+    attack="pgd",
+    eps_init=0.04,
+    steps=50,
+    schedule="step",
+    step_size=5,
+    step_gamma=0.1,
+    optimizer="sgd",
+    momentum=0.9,
+    weight_decay=5e-4,
+    nesterov=False,
+)
+"""What the authors released; their batch is 128, where the scenario's recipe says what it is here.
+
+They searched the rate and the schedule's step for each table and do not say what they chose. Their
+code has two sets of values. The README's command has R+F+A, 0.01 and a step after each epoch, so
+that only the first two or three epochs do anything; who ran it on CIFAR-10 reports 99.88 % forget
+accuracy (issue 1 of their repository), where their table has 95.45 %. Their later script has R+A,
+0.05 and a step after five epochs, and so it is here. For no retain data there is no such script:
+F+A is the paper's text, and 0.01 the README's rate for it.
+"""
+
+
 def amun(task: Task, config: AmunConfig) -> nn.Module:
     """The original model, fine-tuned on the mixture by plain mean cross-entropy.
 
     The examples keep the labels that the original gives them; they are neither augmented nor
-    rounded to 8 bits. Deviation: a one-cycle learning rate over 4 epochs instead of the authors'
-    10 epochs with StepLR.
+    rounded to 8 bits. Deviation of the defaults, but not of ``PUBLISHED``: a one-cycle learning
+    rate over 4 epochs instead of the authors' 10 epochs with StepLR.
     """
-    epochs, lr = config.course(task)
-    return fine_tune(task, mixture(task, config), epochs=epochs, lr=lr)
+    return fine_tune(task, mixture(task, config), recipe=config.recipe(task))
 
 
 def mixture(task: Task, config: AmunConfig) -> Data:
@@ -114,9 +143,10 @@ def examples(task: Task, config: AmunConfig) -> Data:
 
 @hookimpl
 def unlearning_methods() -> list[Method]:
-    """AMUN with the cheapest attack, and with that of the authors' code."""
+    """AMUN with the cheapest attack, with that of the authors' code, and with all they released."""
     pgd = AmunConfig(attack="pgd", lr=0.06)
     return [
         Method("amun", amun, AmunConfig(), needs_retain=False, paper=PAPER, search=SEARCH),
         Method("amun-pgd", amun, pgd, needs_retain=False, paper=PAPER),
+        Method("amun-paper", amun, PUBLISHED, needs_retain=False, paper=PAPER),
     ]

@@ -41,6 +41,10 @@ class AmunAdversarialConfig(AmunConfig):
             self, "mixture", "mixture_without_retain", "epochs_without_retain", "lr_without_retain"
         )
 
+    def course(self, task: Task) -> tuple[int, float]:  # noqa: ARG002 - it is one for all tasks
+        """The same epochs and rate with and without retain data."""
+        return self.epochs, self.lr
+
 
 def amun_adversarial(task: Task, config: AmunAdversarialConfig) -> nn.Module:
     """The original, fine-tuned on the adversarial examples alone.
@@ -49,7 +53,7 @@ def amun_adversarial(task: Task, config: AmunAdversarialConfig) -> nn.Module:
     ``amun`` itself.
     """
     alone = replace(task, retain=task.retain.select(torch.arange(0)))
-    return fine_tune(task, mixture(alone, config), epochs=config.epochs, lr=config.lr)
+    return fine_tune(task, mixture(alone, config), recipe=config.recipe(task))
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,10 @@ def amun_salun(task: Task, config: AmunSalunConfig) -> nn.Module:
     stay as they are.
     """
     mask = saliency_mask(task.model, task.forget, config.ratio, batch=task.scenario.recipe.batch)
-    epochs, lr = config.course(task)
     return fine_tune(
         task,
         mixture(task, config),
-        epochs=epochs,
-        lr=lr,
+        recipe=config.recipe(task),
         after_step=restoring(task.model, mask),
     )
 
@@ -92,12 +94,10 @@ class AmunL1Config(AmunConfig):
 
 def amun_l1(task: Task, config: AmunL1Config) -> nn.Module:
     """AMUN with l1-sparse's fading penalty; the authors' own schedule compounds by mistake."""
-    epochs, lr = config.course(task)
     return fine_tune(
         task,
         mixture(task, config),
-        epochs=epochs,
-        lr=lr,
+        recipe=config.recipe(task),
         loss=penalised(config.gamma),
     )
 
@@ -129,12 +129,10 @@ def amun_transferred(task: Task, config: AmunTransferredConfig) -> nn.Module:
         epochs=max(1, round(config.share * recipe.epochs)),
         lr=recipe.lr,
     )
-    epochs, lr = config.course(task)
     return fine_tune(
         task,
         mixture(replace(task, model=other), config),
-        epochs=epochs,
-        lr=lr,
+        recipe=config.recipe(task),
     )
 
 
@@ -153,20 +151,20 @@ class AmunAdaptiveConfig(AmunConfig):
 def amun_adaptive(task: Task, config: AmunAdaptiveConfig) -> nn.Module:
     """AMUN on R+A, or A alone, with new examples every epoch, found on the current model.
 
-    The authors' code attacks once per request, the model that earlier requests left, and from its
-    second epoch on uses the first model's examples by mistake.
+    The paper's AMUN-A is another thing. In a sequence of requests it attacks once a request, the
+    model that the earlier requests left, where plain AMUN takes all examples from the original; for
+    a single request the two are the same. (Its released code goes back to the original's examples
+    after a request's first epoch, by mistake.)
     """
     clean = replace(
         task.forget,
         images=as_float(task.forget.images),
         augment=torch.zeros_like(task.forget.augment),
     )
-    epochs, lr = config.course(task)
     return fine_tune(
         task,
         join(task.retain, clean) if len(task.retain) else clean,
-        epochs=epochs,
-        lr=lr,
+        recipe=config.recipe(task),
         loss=Refreshed(task, config),
     )
 

@@ -149,7 +149,7 @@ def test_settings_out_of_range_are_refused_whatever_the_attack(odd, told):
 def test_the_attack_of_the_authors_code_has_a_row_of_its_own():
     rows = {method.name: method.config.attack_settings() for method in unlearning_methods()}
 
-    assert rows == {"amun": Closest(), "amun-pgd": Pgd()}
+    assert rows == {"amun": Closest(), "amun-pgd": Pgd(), "amun-paper": Pgd()}
 
 
 def test_without_retain_data_it_takes_the_epochs_and_the_rate_for_that(task):

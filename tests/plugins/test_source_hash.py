@@ -171,7 +171,7 @@ def test_edited_files_change_the_hashes_of_the_methods_that_use_them(methods, tm
         {name for name in after if after[name] != before[name]} for before, after in pairs
     )
     amun = {name for name in hashes[0] if name.startswith("amun")}
-    variants = amun - {"amun", "amun-pgd"}
+    variants = amun - {"amun", "amun-pgd", "amun-paper"}
     assert {"amun-salun", "amun-l1"} < variants
     assert (reworded, computed, masked) == (set(), amun, {"salun"} | variants)
 
