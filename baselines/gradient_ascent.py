@@ -4,15 +4,17 @@ Golatkar et al., CVPR 2020; Thudi et al. 2022, https://arxiv.org/abs/2109.13398.
 small tasks; Unlearn-Sparse takes lr 1e-4 and 5 epochs on CIFAR-10.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from harness import (
     Batch,
     Method,
+    Schedule,
     Span,
     Task,
+    Training,
     cross_entropy,
     fine_tune,
     hookimpl,
@@ -21,26 +23,22 @@ from harness import (
 
 
 @dataclass(frozen=True)
-class GradientAscentConfig:
-    """Settings of the ascent; the learning rate stays constant, as in the papers' code."""
+class GradientAscentConfig(Training):
+    """Settings of the ascent."""
 
     epochs: int = 10
     lr: float = 0.005
+    schedule: Schedule = field(default="constant", kw_only=True, metadata={"later": True})
+    """The learning rate stays constant, as in the papers' code."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_no_negative(self)
 
 
 def gradient_ascent(task: Task, config: GradientAscentConfig) -> nn.Module:
     """The original after descending ``-CE(forget)``."""
-    return fine_tune(
-        task,
-        task.forget,
-        epochs=config.epochs,
-        lr=config.lr,
-        schedule="constant",
-        loss=_ascent,
-    )
+    return fine_tune(task, task.forget, recipe=config.recipe(task), loss=_ascent)
 
 
 def _ascent(model: nn.Module, batch: Batch) -> Tensor:

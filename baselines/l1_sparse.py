@@ -15,6 +15,7 @@ from harness import (
     Method,
     Span,
     Task,
+    Training,
     fine_tune,
     hookimpl,
     require_no_negative,
@@ -22,7 +23,7 @@ from harness import (
 
 
 @dataclass(frozen=True)
-class L1SparseConfig:
+class L1SparseConfig(Training):
     """Settings of the fine-tuning."""
 
     epochs: int = 4
@@ -31,18 +32,13 @@ class L1SparseConfig:
     """The penalty's weight at the start."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_no_negative(self)
 
 
 def l1_sparse(task: Task, config: L1SparseConfig) -> nn.Module:
     """The original after ``CE(retain) + gamma_t · ‖weights‖₁``."""
-    return fine_tune(
-        task,
-        task.retain,
-        epochs=config.epochs,
-        lr=config.lr,
-        loss=penalised(config.gamma),
-    )
+    return fine_tune(task, task.retain, recipe=config.recipe(task), loss=penalised(config.gamma))
 
 
 @hookimpl

@@ -15,9 +15,8 @@ from harness import Method, Task, fine_tune, hookimpl, join
 
 def random_labels(task: Task, config: RandomLabelsConfig) -> nn.Module:
     """The original after ``CE(retain) + CE(forget, a random wrong label)``."""
-    epochs, lr = config.course(task)
     data = join(task.retain, task.forget)
-    return fine_tune(task, data, epochs=epochs, lr=lr, loss=relabelling(task))
+    return fine_tune(task, data, recipe=config.recipe(task), loss=relabelling(task))
 
 
 @hookimpl

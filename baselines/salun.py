@@ -35,12 +35,10 @@ class SalunConfig(RandomLabelsConfig):
 def salun(task: Task, config: SalunConfig) -> nn.Module:
     """The original after random labels on its salient weights."""
     mask = saliency_mask(task.model, task.forget, config.ratio, batch=task.scenario.recipe.batch)
-    epochs, lr = config.course(task)
     return fine_tune(
         task,
         join(task.retain, task.forget),
-        epochs=epochs,
-        lr=lr,
+        recipe=config.recipe(task),
         loss=relabelling(task),
         after_step=restoring(task.model, mask),
     )

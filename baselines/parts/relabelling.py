@@ -28,6 +28,7 @@ class RandomLabelsConfig(FineTuning):
     lr_without_retain: float = 0.008
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_no_negative(self)
 
 
