@@ -19,6 +19,7 @@ from harness.specs.forgetting import (
 )
 from harness.specs.method import Method, Task
 from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
+from harness.specs.published import Column, Paper, Printed, Published
 from harness.specs.scenario import Recipe, Replicate, Scenario, Schedule, Suite
 from harness.specs.search import Choice, Span
 from harness.training.loop import Batch, batches, cross_entropy, fine_tune, predict, train
@@ -31,6 +32,7 @@ __all__ = [
     "Choice",
     "ClassFirst",
     "ClassFraction",
+    "Column",
     "Cost",
     "Data",
     "Dataset",
@@ -44,7 +46,10 @@ __all__ = [
     "Metric",
     "NumpyDraw",
     "Outputs",
+    "Paper",
+    "Printed",
     "Protocol",
+    "Published",
     "RandomFraction",
     "Recipe",
     "Replicate",

@@ -51,6 +51,8 @@ INSIDE = {
         {"table"},
         {"cells"},
         {"explanations"},
+        {"recomputed"},
+        {"published_block", "published_results"},
         {"pages"},
         {"publish"},
         {"frame"},
@@ -63,8 +65,8 @@ INSIDE = {
     ),
     "protocols": ({"estimates"}, {"accuracy", "confidence_mia", "entropy_mia", "loss_mia"}),
     "records": (
-        {"lines", "store"},
-        {"tuned", "versions"},
+        {"csv_rows", "lines", "store"},
+        {"published", "tuned", "versions"},
         {"json_lines"},
         {"store_lines"},
     ),
@@ -82,7 +84,7 @@ INSIDE = {
     "specs": (
         {"checks", "names"},
         {"row_numbers", "shares"},
-        {"augmentation", "forgetting", "protocol", "search"},
+        {"augmentation", "forgetting", "protocol", "published", "search"},
         {"configs", "data", "recorded_rule"},
         {"scenario"},
         {"method"},

@@ -13,7 +13,7 @@ from harness.leaderboard.pages import task
 from harness.records.lines import plain
 from harness.specs.catalog import Catalog
 
-KINDS = ("methods", "backbones", "datasets", "protocols", "scenarios", "suites")
+KINDS = ("methods", "backbones", "datasets", "protocols", "scenarios", "suites", "publications")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -39,6 +39,7 @@ def _table(kind: str, catalog: Catalog) -> tuple[list[str], list[list[str]]]:
         "protocols": (["measures", "paper"], _protocol),
         "scenarios": (["task", "dataset", "backbone"], _scenario),
         "suites": (["scenarios", "methods"], _suite),
+        "publications": (["scenarios", "numbers"], _publication),
     }
     head, describe = extra[kind]
     rows = [
@@ -63,3 +64,7 @@ def _scenario(spec: Any) -> list[str]:
 
 def _suite(spec: Any) -> list[str]:
     return [", ".join(spec.scenarios), ", ".join(spec.methods) or "all installed"]
+
+
+def _publication(spec: Any) -> list[str]:
+    return [", ".join(spec.scenarios), str(len(spec.numbers))]

@@ -19,7 +19,7 @@ from harness.records.tuned import FOLDER
 from harness.runs.keys import KINDS, MODEL
 from harness.runs.plan import Plan
 from harness.runs.pool import Outcome, Resources, do_plan
-from harness.runs.recording import record_definitions
+from harness.runs.recording import record_definitions, record_published
 from harness.runs.remaining import Remaining, remaining
 from harness.runs.wanted import Wanted, prepare, wanted_scenarios
 from harness.runs.workspace import Workspace
@@ -39,6 +39,8 @@ def execute(arguments: argparse.Namespace) -> int:
         rest.discard_results(workspace.store)
         workspace.store.open()
         record_definitions(catalog.protocols.values(), workspace.store)
+        names = {step.run.scenario.name for step in plan.steps}
+        record_published(catalog.publications.values(), names, workspace.store)
     _try_backbones(wanted, workspace, rest.plan, resources)
     for found in workspace.notes():
         print(found)

@@ -25,6 +25,7 @@ from harness.records.lines import (
     merge,
     problem_key,
 )
+from harness.specs.published import Published
 from harness.specs.scenario import REFERENCES, RETRAIN
 
 
@@ -83,7 +84,7 @@ def _with_measurements(
         for lines in (published, stored)
     )
     orphans = [x for x in published if isinstance(x, Measurement) and x.run_id in unread]
-    others = [x for x in (*published, *stored) if isinstance(x, Undefined | Definition)]
+    others = [x for x in (*published, *stored) if isinstance(x, Undefined | Definition | Published)]
     return merge(
         (line for line in ours if identity_of(line) not in taken),
         [*theirs, *orphans, *others, *kept.values()],

@@ -25,6 +25,7 @@ from harness.plugins.source_hash import backbone_source, method_hash
 from harness.specs.catalog import Backbone, Catalog, Dataset, Spec
 from harness.specs.method import Method
 from harness.specs.protocol import Protocol
+from harness.specs.published import Published
 from harness.specs.scenario import REFERENCES, Scenario, Suite
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ KIND: Mapping[type[Any], str] = {
     Protocol: "protocol",
     Scenario: "scenario",
     Suite: "suite",
+    Published: "publication",
 }
 
 RETURNS: Mapping[str, tuple[type[Any], ...]] = {
@@ -44,6 +46,7 @@ RETURNS: Mapping[str, tuple[type[Any], ...]] = {
     "unlearning_datasets": (Dataset,),
     "unlearning_protocols": (Protocol,),
     "unlearning_scenarios": (Scenario, Suite),
+    "unlearning_published": (Published,),
 }
 """Hook → the classes of spec that it may return."""
 

@@ -1,4 +1,4 @@
-"""The five hooks; each takes no arguments and returns the specs that a plugin adds."""
+"""The six hooks; each takes no arguments and returns the specs that a plugin adds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from harness.specs.protocol import Protocol
 from harness.specs.catalog import Backbone, Dataset
 from harness.specs.method import Method
+from harness.specs.published import Published
 from harness.specs.scenario import Scenario, Suite
 
 PROJECT = "unlearning"
@@ -47,4 +48,10 @@ def unlearning_protocols() -> Iterable[Protocol]:
 @hookspec
 def unlearning_scenarios() -> Iterable[Scenario | Suite]:
     """Scenarios, and suites of several scenarios."""
+    raise NotImplementedError
+
+
+@hookspec
+def unlearning_published() -> Iterable[Published]:
+    """Numbers that a paper prints; the pages of the scenarios that they belong to show them."""
     raise NotImplementedError

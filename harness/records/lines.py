@@ -14,6 +14,7 @@ from typing import Any
 from harness.specs.checks import NOT_NEGATIVE, OneOf, Whole, settle
 from harness.specs.names import check_name
 from harness.specs.protocol import Cost, Estimate, Metric
+from harness.specs.published import Published
 from harness.specs.recorded_rule import RecordedRule
 from harness.specs.scenario import PAGE_ONLY, Replicate, Scenario
 
@@ -138,7 +139,7 @@ class Definition:
         settle(self, "definition", version=Whole(0))
 
 
-Line = Run | Measurement | Undefined | Definition
+Line = Run | Measurement | Undefined | Definition | Published
 
 
 def identity(asked: Any) -> str:
@@ -233,6 +234,8 @@ def _key(line: Line) -> tuple[str, ...]:
         return ("undefined", line.scenario, line.method)
     if isinstance(line, Definition):
         return ("definition", line.protocol, f"{line.version:06d}")
+    if isinstance(line, Published):
+        return ("published", line.name)
     return ("measurement", line.run_id, line.outcome, line.protocol)
 
 

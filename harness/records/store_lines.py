@@ -11,12 +11,14 @@ from harness.records.versions import is_newer, newer_text
 
 RUN, MEASUREMENT = "runs", "measurements"
 UNDEFINED, FAILURE, DEFINITION = "undefined", "failures", "definitions"
+PUBLISHED = "published"
 KIND_OF_LINE = {
     RUN: "run",
     FAILURE: "run",
     MEASUREMENT: "measurement",
     UNDEFINED: "undefined",
     DEFINITION: "definition",
+    PUBLISHED: "published",
 }
 """The kinds of result that contain a line → the kind of that line."""
 

@@ -15,6 +15,7 @@ from harness.records.lines import STATUSES, Basis, Definition, Measurement, Run,
 from harness.specs.augmentation import Augmentation
 from harness.specs.forgetting import BUILT_IN, ForgetRule
 from harness.specs.protocol import Cost, Estimate, Metric
+from harness.specs.published import Column, Paper, Printed, Published
 from harness.specs.recorded_rule import is_recorded
 from harness.specs.scenario import Recipe, Replicate, Scenario
 from harness.version import CODE
@@ -24,6 +25,7 @@ CLASSES: Mapping[str, type[Any]] = {
     "measurement": Measurement,
     "undefined": Undefined,
     "definition": Definition,
+    "published": Published,
 }
 """The kinds of line."""
 
@@ -36,7 +38,10 @@ PARTS: Mapping[str, type[Any]] = {
 
 OWN: Mapping[type[Any], frozenset[str]] = {
     cls: frozenset(field.name for field in dataclasses.fields(cls))
-    for cls in (*CLASSES.values(), *PARTS.values(), Basis, Cost, Estimate, Metric, Replicate)
+    for cls in (
+        *(*CLASSES.values(), *PARTS.values(), Basis, Cost, Estimate, Metric, Replicate),
+        *(Column, Paper, Printed),
+    )
 }
 """The fields that each class has in this version."""
 
@@ -52,8 +57,13 @@ def is_newer(fields: Any) -> bool:
         estimates = fields.get("estimates")
         return _is_map(estimates) and any(_has_new_fields(e, Estimate) for e in estimates.values())
     if cls is Definition:
-        metrics = fields.get("metrics")
-        return isinstance(metrics, list) and any(_has_new_fields(each, Metric) for each in metrics)
+        return _any_has_new_fields(fields.get("metrics"), Metric)
+    if cls is Published:
+        return (
+            _has_new_fields(fields.get("paper"), Paper)
+            or _any_has_new_fields(fields.get("columns"), Column)
+            or _any_has_new_fields(fields.get("numbers"), Printed)
+        )
     return cls is Run and _is_newer_run(fields)
 
 
@@ -94,6 +104,10 @@ def _is_newer_part(value: Any) -> bool:
 
 def _has_new_fields(value: Any, cls: type[Any], *allowed: str) -> bool:
     return _is_map(value) and not value.keys() <= {*OWN[cls], "is", *allowed}
+
+
+def _any_has_new_fields(values: Any, cls: type[Any]) -> bool:
+    return isinstance(values, list) and any(_has_new_fields(each, cls) for each in values)
 
 
 def _is_map(value: Any) -> TypeGuard[Mapping[str, Any]]:

@@ -1,9 +1,9 @@
-"""Writes the lines of runs, of failures, and of the definitions of protocols."""
+"""Writes the lines of runs and failures, of protocols' definitions and published numbers."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from harness.records.json_lines import fields_of
@@ -19,7 +19,7 @@ from harness.records.lines import (
     settings_of,
 )
 from harness.records.store import CorruptionError, StepId, Store
-from harness.records.store_lines import DEFINITION, FAILURE, MEASUREMENT, RUN
+from harness.records.store_lines import DEFINITION, FAILURE, MEASUREMENT, PUBLISHED, RUN
 from harness.runs.environment import now
 from harness.runs.keys import PlannedRun
 from harness.runs.lineage import facts as facts_of
@@ -27,6 +27,7 @@ from harness.runs.lineage import require_one_lineage
 from harness.runs.plan import Step
 from harness.specs.forgetting import BUILT_IN
 from harness.specs.protocol import Cost, Protocol
+from harness.specs.published import Published
 from harness.specs.recorded_rule import RecordedRule
 from harness.specs.scenario import REFERENCES, Scenario
 from harness.version import CODE
@@ -85,16 +86,28 @@ def record_definitions(protocols: Iterable[Protocol], store: Store) -> None:
     """Records what the metrics of these protocols mean, so that pages can say it without them."""
     for protocol in protocols:
         line = Definition(protocol.name, protocol.version, protocol.metrics)
-        key = identity([line.protocol, line.version])
-        facts = {"line": fields_of(line)}
-        with store.lock(DEFINITION, key) as mine:
-            if mine and not _is_recorded(store, key, facts):
-                store.write(DEFINITION, key, facts, None)
+        _record_once(StepId(DEFINITION, identity([line.protocol, line.version])), line, store)
 
 
-def _is_recorded(store: Store, key: str, facts: Mapping[str, Any]) -> bool:
+def record_published(
+    publications: Iterable[Published], scenarios: Collection[str], store: Store
+) -> None:
+    """Records the published numbers that belong to one of these scenarios, for their pages."""
+    for line in publications:
+        if {*line.scenarios} & {*scenarios}:
+            _record_once(StepId(PUBLISHED, identity([line.name])), line, store)
+
+
+def _record_once(at: StepId, line: Definition | Published, store: Store) -> None:
+    facts = {"line": fields_of(line)}
+    with store.lock(*at) as mine:
+        if mine and not _is_recorded(store, at, facts):
+            store.write(*at, facts, None)
+
+
+def _is_recorded(store: Store, at: StepId, facts: Mapping[str, Any]) -> bool:
     try:
-        return store.read(DEFINITION, key).facts == facts
+        return store.read(*at).facts == facts
     except CorruptionError:
         return False
 

@@ -17,6 +17,7 @@ from harness.specs.checks import (
 from harness.specs.method import Method
 from harness.specs.names import check_name
 from harness.specs.protocol import Protocol
+from harness.specs.published import Published
 from harness.specs.scenario import Scenario, Suite
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Dataset:
         )
 
 
-Spec = Method | Backbone | Dataset | Protocol | Scenario | Suite
+Spec = Method | Backbone | Dataset | Protocol | Scenario | Suite | Published
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Catalog:
     protocols: Mapping[str, Protocol] = field(default_factory=dict)
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     suites: Mapping[str, Suite] = field(default_factory=dict)
+    publications: Mapping[str, Published] = field(default_factory=dict)
     origin: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(kind, name) → the plugin that provides it."""
     failures: Mapping[str, str] = field(default_factory=dict)
