@@ -7,7 +7,14 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.leaderboard.joining import join
-from harness.leaderboard.publish import differing, files, held, publish, published
+from harness.leaderboard.publish import (
+    differing,
+    files,
+    held,
+    literature,
+    publish,
+    published,
+)
 from harness.records.lines import Line
 from harness.records.store import Store
 from harness.records.store_lines import stored_lines
@@ -22,7 +29,7 @@ def execute(arguments: argparse.Namespace) -> int:
         catalog(arguments.plugins)
     out = arguments.out
     stored = stored_lines(Store(arguments.store), say)
-    if not stored and not [*out.glob("records/*.jsonl")]:
+    if not stored and not [*out.glob("records/*.jsonl"), *out.glob("published/*.csv")]:
         raise UserError(
             f"nothing to render: no run in --store {arguments.store} and no record in "
             f"--out {arguments.out}; start with `unlearn run`"
@@ -52,5 +59,5 @@ def _joined(out: Path, stored: list[Line], replace: list[str]) -> tuple[dict[str
     lines, left_out = join(existing.lines, stored, replace, existing.unread)
     for text in left_out:
         say(text)
-    wanted = files(lines, existing)
+    wanted = files(lines, existing, literature(out))
     return wanted, differing(out, wanted, keep=bool(existing.newer))

@@ -57,7 +57,8 @@ LIST = Verb(
         "what to list": [
             argument(
                 "kind",
-                "methods, backbones, datasets, protocols, scenarios or suites (default: all)",
+                "methods, backbones, datasets, protocols, scenarios, suites or publications "
+                "(default: all)",
                 nargs="?",
                 metavar="KIND",
             )

@@ -1,9 +1,9 @@
-"""From published lines to Markdown pages: a page a scenario, a page a method, the index. Pure."""
+"""From lines and literature to Markdown: a page a scenario, a page a method, the index. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.leaderboard.cells import (
     NONE,
@@ -23,9 +23,12 @@ from harness.leaderboard.cells import (
 from harness.leaderboard.explanations import explanations, provenance
 from harness.leaderboard.gaps import ACCURACIES
 from harness.leaderboard.markdown_table import markdown_table
+from harness.leaderboard.published_block import publications, published_block, unmeasured_page
+from harness.leaderboard.published_results import published_results
 from harness.leaderboard.rows import Row
 from harness.leaderboard.table import Table, tables
 from harness.records.lines import Line
+from harness.records.published import Described, Literature
 from harness.specs.scenario import ORIGINAL, RETRAIN, Scenario
 from harness.specs.shares import percent
 
@@ -50,26 +53,42 @@ METRICS = (
     "What the metrics of this page mean, and which values are better. Of a metric that is to match "
     "the retrained models, neither a high nor a low value is good in itself."
 )
+ONLY = "published only"
+PUBLISHED_ONLY = (
+    "Published only: a scenario without a run of ours; its page shows what papers print."
+)
 BETTER = {"high": "higher", "low": "lower", "match": "nearer to the retrained models"}
 
 
-def render(lines: Iterable[Line]) -> dict[str, str]:
+def render(lines: Iterable[Line], literature: Literature | None = None) -> dict[str, str]:
     """File name → page. The same lines in any order give the same pages."""
+    literature = literature or Literature()
+    lines = [*lines]
     every = tables(lines)
-    pages = {f"{table.scenario.name}.md": scenario_page(table) for table in every}
+    published = publications(lines, literature)
+    described = dict(literature.scenarios)
+    pages = {}
+    for table in every:
+        name = table.scenario.name
+        note = described.pop(name).note if name in described else ""
+        pages[f"{name}.md"] = scenario_page(table, published_block(name, published, note, table))
+    for name, words in described.items():
+        pages[f"{name}.md"] = "\n".join([MARK, *unmeasured_page(name, words, published)])
+    scenarios = [page.removesuffix(".md") for page in pages]
     results: dict[str, list[list[str]]] = defaultdict(list)
     for table in every:
         for method, row in _results(table):
             results[method].append(row)
-    methods = sorted(results)
+    methods = sorted({*results, *(listed.method for listed in literature.catalogue)})
     for method in methods:
-        pages[f"{method}.md"] = method_page(method, results[method])
-    pages[INDEX] = index_page(every, methods)
+        others = published_results(method, published, literature.catalogue, scenarios)
+        pages[f"{method}.md"] = method_page(method, results[method], others)
+    pages[INDEX] = index_page(every, methods, described)
     return pages
 
 
-def scenario_page(table: Table) -> str:
-    """All methods of one scenario."""
+def scenario_page(table: Table, published: Sequence[str] = ()) -> str:
+    """All methods of one scenario, and what papers print on it."""
     scenario = table.scenario
     return "\n".join(
         [
@@ -80,6 +99,7 @@ def scenario_page(table: Table) -> str:
             _main_table(table),
             "",
             *(f"{paragraph}\n" for paragraph in explanations(table)),
+            *published,
             "## All measurements\n",
             _metric_table(table),
             "",
@@ -101,11 +121,12 @@ def scenario_page(table: Table) -> str:
     )
 
 
-def method_page(method: str, results: Sequence[Sequence[str]]) -> str:
-    """One method over all scenarios."""
-    head = ["Task", "Dataset", "Result", "Rank"]
-    table = markdown_table(results, head)
-    return "\n".join([MARK, f"# {method}\n", f"{RESULT}\n", table, ""])
+def method_page(
+    method: str, results: Sequence[Sequence[str]], published: Sequence[str] = ()
+) -> str:
+    """One method over all scenarios, and what papers print of it."""
+    own = [f"{RESULT}\n", markdown_table(results, ["Task", "Dataset", "Result", "Rank"]), ""]
+    return "\n".join([MARK, f"# {method}\n", *(own if results else []), *published])
 
 
 def _results(table: Table) -> Iterable[tuple[str, list[str]]]:
@@ -128,7 +149,9 @@ def _result(row: Row, table: Table) -> str:
     return f"{found}; {note}" if note else found
 
 
-def index_page(every: Sequence[Table], methods: Sequence[str]) -> str:
+def index_page(
+    every: Sequence[Table], methods: Sequence[str], unmeasured: Mapping[str, Described]
+) -> str:
     """All scenarios and all methods."""
     scenarios = [
         [
@@ -140,6 +163,10 @@ def index_page(every: Sequence[Table], methods: Sequence[str]) -> str:
             _leaders(table),
         ]
         for table in every
+    ]
+    scenarios += [
+        [f"[{name}]({name}.md)", f"Forget {x.forget}", x.dataset, x.backbone, NONE, ONLY]
+        for name, x in unmeasured.items()
     ]
     head = ["Scenario", "Task", "Dataset", "Backbone", "Replicates", "May be the best"]
     links = [f"[{method}]({method}.md)" for method in methods]
@@ -155,11 +182,12 @@ def index_page(every: Sequence[Table], methods: Sequence[str]) -> str:
             "May be the best: the rows whose 95 % confidence set of ranks contains 1, that is, no",
             "other row is significantly better. They are in the order of their average gaps.",
             "",
+            *([f"{PUBLISHED_ONLY}\n"] if unmeasured else []),
             f"Methods: {', '.join(links) or NONE}.",
             "",
             "All pages are rendered from `records/*.jsonl`, which has one line for each run and",
-            "one for each measurement; `unlearn leaderboard --check` fails if a page differs from",
-            "its records.",
+            "one for each measurement, and from `published/*.csv`, which has one for each number",
+            "that a paper prints; `unlearn leaderboard --check` fails if a page differs from them.",
             "",
         ]
     )

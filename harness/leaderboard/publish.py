@@ -1,4 +1,4 @@
-"""A leaderboard's folder: its records are read, its pages compared, and both written."""
+"""A leaderboard's folder: its records and published numbers are read, its pages written."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from harness.errors import UserError
 from harness.leaderboard.pages import MARK, render
 from harness.records.json_lines import read_lines, write_line
 from harness.records.lines import Definition, Line, Measurement, Run, Undefined, merge
+from harness.records.published import Literature, read_literature
 from harness.records.versions import newer_text
+from harness.specs.published import Published
 
 LOCK = ".lock"
 """In a leaderboard's folder: held from reading its records to writing its pages."""
 
 
-class Published(NamedTuple):
-    """What a leaderboard's folder holds."""
+class Folder(NamedTuple):
+    """The records that a leaderboard's folder holds."""
 
     lines: list[Line]
     newer: Mapping[str, Sequence[str]]
@@ -43,7 +45,7 @@ def published_lines(out: Path) -> list[Line]:
     return published(out, lambda _: None).lines
 
 
-def published(out: Path, report: Callable[[str], None]) -> Published:
+def published(out: Path, report: Callable[[str], None]) -> Folder:
     """The same with the lines that a newer version wrote, which are reported once a file."""
     lines: list[Line] = []
     newer: dict[str, list[str]] = {}
@@ -53,7 +55,12 @@ def published(out: Path, report: Callable[[str], None]) -> Published:
         if unread:
             newer[path.stem] = sorted({*unread})
             report(newer_text(len(unread), f"lines of {path}"))
-    return Published(lines, newer)
+    return Folder(lines, newer)
+
+
+def literature(out: Path) -> Literature:
+    """What ``out/published/*.csv`` hold; raises UserError for an invalid one."""
+    return read_literature(out / "published")
 
 
 def _records(path: Path) -> str:
@@ -67,13 +74,15 @@ def _records(path: Path) -> str:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def files(lines: Iterable[Line], before: Published | None = None) -> dict[str, str]:
-    """Every file of a leaderboard folder: its records and its pages, by relative path.
+def files(
+    lines: Iterable[Line], before: Folder | None = None, literature: Literature | None = None
+) -> dict[str, str]:
+    """Every file that is written to a leaderboard's folder, by relative path: records and pages.
 
     The lines in ``before`` that a newer version wrote stay as they are, at the end of their file.
     """
     lines = merge(lines)
-    before = before or Published([], {})
+    before = before or Folder([], {})
     runs = {line.run_id: line.scenario.name for line in lines if isinstance(line, Run)}
     name_of = {**before.unread, **runs}
     names = {*runs.values(), *before.newer}
@@ -83,13 +92,7 @@ def files(lines: Iterable[Line], before: Published | None = None) -> dict[str, s
         if isinstance(line, Measurement) and line.run_id in name_of:
             measured_in[line.protocol, line.version].add(name_of[line.run_id])
     for line in lines:
-        if isinstance(line, Definition):
-            homes = measured_in[line.protocol, line.version]
-        elif isinstance(line, Undefined):
-            homes = {line.scenario}
-        else:
-            homes = {name_of[line.run_id]} if line.run_id in name_of else set()
-        for name in homes & names:
+        for name in _homes(line, name_of, measured_in) & names:
             by_file[name].append(write_line(line))
     for name, unread in before.newer.items():
         by_file[name] += unread
@@ -97,7 +100,20 @@ def files(lines: Iterable[Line], before: Published | None = None) -> dict[str, s
         f"records/{name}.jsonl": "".join(f"{text}\n" for text in texts)
         for name, texts in by_file.items()
     }
-    return {**records, **render(lines)}
+    return {**records, **render(lines, literature)}
+
+
+def _homes(
+    line: Line, name_of: Mapping[str, str], measured_in: Mapping[tuple[str, int], set[str]]
+) -> set[str]:
+    """The scenarios in whose files of records a line stands."""
+    if isinstance(line, Definition):
+        return measured_in.get((line.protocol, line.version), set())
+    if isinstance(line, Undefined):
+        return {line.scenario}
+    if isinstance(line, Published):
+        return {*line.scenarios}
+    return {name_of[line.run_id]} if line.run_id in name_of else set()
 
 
 @contextmanager
