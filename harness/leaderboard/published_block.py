@@ -6,7 +6,7 @@ others than ours.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from harness.leaderboard.cells import NONE, gap_of, mean_sd
@@ -44,7 +44,10 @@ def published_block(
         return []
     paragraphs = ["## Published", *([note] if note else []), *([INTRODUCTION] if own else [])]
     for each in own:
-        paragraphs += _table_of_paper(each, scenario, table)
+        paragraphs += [*_table_of_paper(each, table)]
+        # several tables of one paper share remarks: each is made once
+        paragraphs += [text for text in _remarks(each, scenario) if text not in paragraphs]
+        paragraphs += ["\n".join(notes)] if (notes := _notes(each)) else []
     return [f"{text}\n" for text in paragraphs]
 
 
@@ -62,17 +65,20 @@ def unmeasured_page(name: str, described: Described, published: Sequence[Publish
     return [*head, *published_block(name, published, described.note)]
 
 
-def _table_of_paper(published: Published, scenario: str, table: Table | None) -> Iterable[str]:
+def _table_of_paper(published: Published, table: Table | None) -> Iterable[str]:
     yield f"### {published.name}"
     yield markdown_table([*_rows(published, table)], ["Method", "Numbers", *_titles(published)])
     yield _source(published)
-    otherwise = " ".join(filter(None, [published.paper.otherwise, published.otherwise]))
-    if otherwise:
-        yield f"What the paper does otherwise: {otherwise}"
+
+
+def _remarks(published: Published, scenario: str) -> Iterable[str]:
+    paper = published.paper
+    if paper.otherwise:
+        yield f"What {paper.key} does otherwise: {paper.otherwise}"
+    if published.otherwise:
+        yield f"What {paper.key} does otherwise in {published.table}: {published.otherwise}"
     if differs := published.scenarios[scenario]:
         yield f"**Not the same problem**: {differs}"
-    if notes := _notes(published):
-        yield "\n".join(notes)
 
 
 def _titles(published: Published) -> Iterable[str]:
@@ -154,8 +160,13 @@ def _spread(numbers: Iterable[Printed]) -> str:
 def _notes(published: Published) -> list[str]:
     """A list item for each note, with the cells that it is about."""
     titles = {column.metric: column.title for column in published.columns}
-    cells: dict[str, list[str]] = defaultdict(list)
+    cells: dict[tuple[str, str], list[str]] = defaultdict(list)
     for number in published.numbers:
         if number.note:
-            cells[number.note].append(f"{number.method}, {titles[number.metric]}")
-    return [f"- {'; '.join(where)}: {note}" for note, where in cells.items()]
+            cells[number.method, number.note].append(titles[number.metric])
+    every = Counter(number.method for number in published.numbers)
+    notes = []
+    for (method, note), where in cells.items():
+        of = "" if len(where) == every[method] else f", {'; '.join(where)}"
+        notes.append(f"- {method}{of}: {note}")
+    return notes
