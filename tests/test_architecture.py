@@ -52,7 +52,8 @@ INSIDE = {
         {"cells"},
         {"explanations"},
         {"recomputed"},
-        {"published_block", "published_results"},
+        {"published_block"},
+        {"published_results"},
         {"pages"},
         {"publish"},
         {"frame"},
@@ -65,7 +66,7 @@ INSIDE = {
     ),
     "protocols": ({"estimates"}, {"accuracy", "confidence_mia", "entropy_mia", "loss_mia"}),
     "records": (
-        {"csv_rows", "lines", "store"},
+        {"csv_rows", "lines", "literature", "store"},
         {"published", "tuned", "versions"},
         {"json_lines"},
         {"store_lines"},

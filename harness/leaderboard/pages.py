@@ -28,7 +28,7 @@ from harness.leaderboard.published_results import published_results
 from harness.leaderboard.rows import Row
 from harness.leaderboard.table import Table, tables
 from harness.records.lines import Line
-from harness.records.published import Described, Literature
+from harness.records.literature import Described, Literature
 from harness.specs.scenario import ORIGINAL, RETRAIN, Scenario
 from harness.specs.shares import percent
 

@@ -16,7 +16,8 @@ from harness.errors import UserError
 from harness.leaderboard.pages import MARK, render
 from harness.records.json_lines import read_lines, write_line
 from harness.records.lines import Definition, Line, Measurement, Run, Undefined, merge
-from harness.records.published import Literature, read_literature
+from harness.records.literature import Literature
+from harness.records.published import read_literature
 from harness.records.versions import newer_text
 from harness.specs.published import Published
 

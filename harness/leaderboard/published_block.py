@@ -15,7 +15,7 @@ from harness.leaderboard.recomputed import parts, recomputed
 from harness.leaderboard.rows import Row
 from harness.leaderboard.table import Table
 from harness.records.lines import Line, merge
-from harness.records.published import Described, Literature
+from harness.records.literature import Described, Literature
 from harness.specs.published import GAP, Column, Printed, Published
 
 PUBLISHED, OURS = "published", "ours"

@@ -8,7 +8,7 @@ from harness.leaderboard.cells import NONE
 from harness.leaderboard.markdown_table import markdown_table
 from harness.leaderboard.published_block import again, printed, runs
 from harness.leaderboard.recomputed import parts
-from harness.records.published import Listed
+from harness.records.literature import Listed
 from harness.specs.published import GAP, Published
 
 HEAD = ("Task", "Dataset", "Result", "Rank")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.specs.checks import Kind
+from harness.specs.checks import Kind, OrNone, Whole
+from harness.specs.names import check_name
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,37 @@ class CsvRow:
             f"{self.path}, line {self.line}, column {column}: found {self.fields[column]!r:.80}; "
             f"expected {expected}"
         )
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name that a page's file could have."""
+
+    empty: bool = False
+
+    def __str__(self) -> str:
+        return "a name of letters, digits and . _ + -"
+
+    def take(self, value: str) -> str:
+        """The name."""
+        if value or not self.empty:
+            check_name("", value)
+        return value
+
+
+@dataclass(frozen=True)
+class WholeText:
+    """A whole number as text; no text is no number."""
+
+    kind: Whole
+
+    def __str__(self) -> str:
+        return f"{self.kind}, or nothing"
+
+    def take(self, value: str) -> int | None:
+        """The number."""
+        taken: int | None = OrNone(self.kind).take(int(value) if value else None)
+        return taken
 
 
 def csv_rows(path: Path, columns: Sequence[str]) -> list[CsvRow]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.records.csv_rows import CsvRow, csv_rows
-from harness.specs.checks import OneOf, OrNone, Text, Whole
-from harness.specs.names import check_name
+from harness.records.csv_rows import CsvRow, Name, WholeText, csv_rows
+from harness.records.literature import Described, Listed, Literature
+from harness.specs.checks import OneOf, Text, Whole
 from harness.specs.published import ANY_TEXT, Column, Digits, Paper, Printed, Published
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -36,72 +36,6 @@ ACCESS = OneOf(("yes", "no", "both"))
 """Whether the setting of a table hands over the retain set; both: one row for two settings."""
 
 
-@dataclass(frozen=True)
-class Described:
-    """A scenario in words, for a page without a run of ours."""
-
-    dataset: str
-    backbone: str
-    forget: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A row of a catalogue of results, as printed there."""
-
-    method: str
-    """Ours."""
-    task: str
-    dataset: str
-    metric: str
-    value: str
-    """The printed digits; empty where none are printed."""
-    rank: int | None
-    scenario: str
-    note: str
-
-
-@dataclass(frozen=True)
-class Literature:
-    """What ``published/*.csv`` hold."""
-
-    tables: tuple[Published, ...] = ()
-    scenarios: Mapping[str, Described] = field(default_factory=dict)
-    catalogue: tuple[Listed, ...] = ()
-
-
-@dataclass(frozen=True)
-class Name:
-    """A name that a page's file could have."""
-
-    empty: bool = False
-
-    def __str__(self) -> str:
-        return "a name of letters, digits and . _ + -"
-
-    def take(self, value: str) -> str:
-        """The name."""
-        if value or not self.empty:
-            check_name("", value)
-        return value
-
-
-@dataclass(frozen=True)
-class WholeText:
-    """A whole number as text; no text is no number."""
-
-    kind: Whole
-
-    def __str__(self) -> str:
-        return f"{self.kind}, or nothing"
-
-    def take(self, value: str) -> int | None:
-        """The number."""
-        taken: int | None = OrNone(self.kind).take(int(value) if value else None)
-        return taken
-
-
 def read_literature(folder: Path) -> Literature:
     """What the files of a folder hold; of no folder nothing.
 
@@ -122,7 +56,7 @@ def read_literature(folder: Path) -> Literature:
             raise row.error("paper", f"a paper whose numbers are in {row['paper']}.csv beside it")
     methods = _methods(files["methods"], numbers)
     reading = _Tables(papers, metrics, methods, numbers)
-    _require_known(files["tables"], "scenario", {"", *scenarios})
+    _require_known(files["tables"], "scenario", ["", *scenarios])
     _require_known(files["tables"], "paper", papers)
     _require_known(files["catalogue"], "scenario", scenarios)
     return Literature(
@@ -204,7 +138,7 @@ def _methods(
     """(paper, printed method) → ours."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
-        printed = {number["method"] for number in numbers.get(row["paper"], ())}
+        printed = dict.fromkeys(number["method"] for number in numbers.get(row["paper"], ()))
         _require_known([row], "paper", numbers)
         _require_known([row], "printed", printed)
         found[row["paper"], row["printed"]].append(row.take("ours", Name()))
