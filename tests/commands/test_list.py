@@ -5,7 +5,7 @@ import pytest
 from harness.cli import main
 
 
-@pytest.mark.parametrize("kind", ["methods", "backbones", "datasets", "protocols", "scenarios"])
+@pytest.mark.parametrize("kind", ["methods", "backbones", "datasets", "scenarios", "publications"])
 def test_installed_specs_are_listed_with_their_plugins(kind, capsys):
     assert main(["list", kind]) == 0
     assert capsys.readouterr().out.startswith(kind)

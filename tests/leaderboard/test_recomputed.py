@@ -14,6 +14,7 @@ from harness.records.published import read_literature
 FOLDER = Path(__file__).parents[2] / "leaderboards" / "published"
 
 AFFECTED = ("affected_forget_accuracy", "affected_retain_accuracy", "affected_test_accuracy")
+MIAS = ("mia_svc", "mia_rmia_auc")
 ACCURACIES = ("forget_accuracy", "retain_accuracy", "test_accuracy")
 
 OFF = {
@@ -39,7 +40,10 @@ def gaps(paper):
         both = {**means.get((table, problem, "both"), {}), **own}
         for (method, metric), printed in own.items():
             if metric == "avg_gap":
-                names = [*ACCURACIES, *(m for m in ("mia_svc", "mia_rmia_auc") if (method, m) in own)]
+                names = [
+                    *ACCURACIES,
+                    *(m for m in MIAS if (method, m) in own),
+                ]
             elif metric == "affected_avg_gap":
                 names = AFFECTED
             else:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from example_lines import DEFINITION, broken, measurement, run
+from printed import published
 
 from harness import (
     Augmentation,
@@ -33,7 +34,7 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize("line", [run(), measurement(), measurement(value=None)])
+@pytest.mark.parametrize("line", [run(), measurement(), measurement(value=None), published()])
 def test_a_line_is_read_back_as_it_was_written(line):
     text = write_line(line)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import machines
 import pytest
 from example_lines import DEFINITION, measurement, run
+from printed import published
 
 from harness import (
     ClassFirst,
@@ -138,6 +139,13 @@ def test_a_failure_loses_to_any_other_status_of_its_run(status, digest):
 
     assert merge([failed], [made]) == merge([made], [failed]) == [made]
     assert merge([failed], []) == [failed]
+
+
+def test_the_later_of_two_texts_of_one_published_table_wins():
+    older = published(numbers=published().numbers[:6], methods={})
+
+    assert merge([older], [published()]) == [published()]
+    assert merge([older], [published(table="T2")]) == [older, published(table="T2")]
 
 
 def test_the_later_of_two_definitions_of_one_version_wins():

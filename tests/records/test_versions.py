@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from printed import published
 
-from harness.records.json_lines import read_lines
+from harness.records.json_lines import read_lines, write_line
 from harness.records.lines import Measurement, Run
 from harness.records.versions import is_newer
 
@@ -96,3 +97,13 @@ def test_pages_that_only_a_newer_version_knows_are_kept(unlearn, records):
 
     assert page.exists()
     assert records.with_name("later.jsonl").read_text() == '{"kind": "verdict"}\n'
+
+
+@pytest.mark.parametrize(
+    "path", [("proof",), ("paper", "doi"), ("columns", 0, "goal"), ("numbers", 0, "low")]
+)
+def test_a_published_table_with_a_field_of_a_newer_version_is_recognised(path):
+    text = write_line(published())
+
+    assert is_newer(json.loads(edited(text, *path, value="x")))
+    assert not is_newer(json.loads(text))
