@@ -1,17 +1,22 @@
 """``published/*.csv``: what they hold, and what is refused in one line."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 from printed import FILES, put
 
-from harness import UserError
+from harness import Scenario, UserError
+from harness.leaderboard.pages import task
 from harness.records.literature import Literature
 from harness.records.published import read_literature
+from harness.scenarios import unlearning_scenarios
 
 FOLDER = Path(__file__).parents[2] / "leaderboards" / "published"
 PAPERS = ("2605.31317", "2503.00917")
+DESCRIBED = read_literature(FOLDER).scenarios
+OURS = [x for x in unlearning_scenarios() if isinstance(x, Scenario) and x.name in DESCRIBED]
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path):
@@ -180,3 +185,12 @@ def test_the_committed_numbers_are_those_of_the_shared_transcription(paper):
 
     assert [{name: row[name] for name in theirs[0]} for row in ours] == theirs
     assert len(ours) == {"2605.31317": 1325, "2503.00917": 489}[paper]
+
+
+@pytest.mark.parametrize("scenario", OURS, ids=lambda scenario: scenario.name)
+def test_a_committed_description_is_that_of_the_scenario(scenario):
+    described = DESCRIBED[scenario.name]
+
+    unnamed = re.sub(r" \([a-z_]+\)", "", described.forget)  # the data set names its classes
+    assert (described.dataset, described.backbone) == (scenario.dataset, scenario.backbone)
+    assert f"Forget {unnamed}" == task(scenario)
