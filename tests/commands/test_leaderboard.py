@@ -1,5 +1,7 @@
 """``unlearn leaderboard`` reports damaged records and removed pages."""
 
+from printed import FILES, put
+
 from harness.cli import main
 
 
@@ -28,3 +30,18 @@ def test_a_page_that_an_edited_scenario_leaves_without_a_run_is_reported(unlearn
     assert removed in err
     assert not (work / "leaderboards" / "random-labels.md").exists()
     assert (work / "leaderboards" / "records" / "tiny.jsonl").read_text().count("random-labels")
+
+
+def test_an_edited_published_number_is_found_by_the_check(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = put(tmp_path / "leaderboards" / "published")
+
+    rendered = main(["leaderboard"]), main(["leaderboard", "--check"])
+    put(folder, p_1=FILES["p-1"].replace("3.90", "3.80"))
+    capsys.readouterr()
+    status = main(["leaderboard", "--check"])
+
+    assert rendered == (0, 0)
+    assert status == 1
+    changed = [line.split(" ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert changed == ["leaderboards/m.md", "leaderboards/n.md", "leaderboards/s.md"]
