@@ -31,7 +31,7 @@ INSIDE = {
         {"preparation"},
         {"attack"},
     ),
-    "backbones": ({"arguments", "cifar_resnet", "stems"}, {"build"}, {"trial"}),
+    "backbones": ({"arguments", "cifar_resnet", "cifar_resnet18", "stems"}, {"build"}, {"trial"}),
     "commands": (
         {"machine", "options", "plugins", "progress", "tuning_notes"},
         {"doctor", "leaderboard", "list", "run", "show", "tune", "verbs"},

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from amun_plugin.backbone import unlearning_backbones
 from amun_plugin.scenarios import FAST, FULL, unlearning_scenarios
 from harness import Recipe
+from harness.backbones.build import designs
+from harness.backbones.cifar_resnet18 import Block, unlearning_backbones
 from harness.seeds import derive
 from harness.specs.forgetting import FORGET_STREAM
 
@@ -59,7 +60,11 @@ def test_the_fast_one_differs_in_its_training_alone():
         assert getattr(FAST, name) == getattr(FULL, name)
 
 
-def test_the_backbone_is_the_one_that_the_plugin_brings():
-    (backbone,) = unlearning_backbones()
+@pytest.mark.parametrize("scenario", unlearning_scenarios(), ids=lambda each: each.name)
+def test_the_network_is_the_papers_with_its_halved_sums(scenario):
+    backbones = {backbone.name: backbone for backbone in unlearning_backbones()}
 
-    assert {scenario.backbone for scenario in unlearning_scenarios()} == {backbone.name}
+    (design,) = designs(scenario.backbone, backbones, shape=(3, 32, 32), classes=10, stem="small")
+
+    blocks = [part for part in design.net().modules() if isinstance(part, Block)]
+    assert [block.halved for block in blocks] == [True] * 8

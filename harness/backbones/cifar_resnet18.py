@@ -1,10 +1,7 @@
-"""The ResNet-18 of AMUN's experiments, a backbone for images of 32 pixels.
+"""The ResNet-18 of many unlearning repositories, for images of about 32 pixels.
 
-Ebrahimpour-Boroojeny, Sundaram, Chandrasekaran, ICML 2025, https://arxiv.org/abs/2503.00917. It
-differs from torchvision's in its first layer, a 3×3 convolution with stride 1 and without a pool,
-and in the three blocks whose shortcut is a projection: there the sum of both branches is halved
-before the ReLU. The authors wrap each BatchNorm in a spectral norm that clips nothing in these
-experiments; it is left out.
+It differs from torchvision's in its first layer, a 3×3 convolution with stride 1 and without a
+pool. He et al. 2016, https://arxiv.org/abs/1512.03385
 """
 
 from __future__ import annotations
@@ -12,7 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import Backbone, hookimpl
+from harness.plugins.hookspecs import hookimpl
+from harness.specs.catalog import Backbone
 
 WIDTHS = (64, 128, 256, 512)
 """Channels of the four stages, of two blocks each."""
@@ -21,8 +19,9 @@ WIDTHS = (64, 128, 256, 512)
 class Block(nn.Module):
     """Two 3×3 convolutions beside a shortcut, which is a projection where the shape changes."""
 
-    def __init__(self, channels: int, width: int, stride: int) -> None:
+    def __init__(self, channels: int, width: int, stride: int, *, halved: bool) -> None:
         super().__init__()
+        self.halved = halved
         self.conv1 = nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
@@ -38,7 +37,8 @@ class Block(nn.Module):
         branch = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(images)))))
         if self.projection is None:
             return F.relu(branch + images)
-        return F.relu((branch + self.projection(images)) / 2)
+        total = branch + self.projection(images)
+        return F.relu(total / 2 if self.halved else total)
 
 
 def resnet18(
@@ -47,8 +47,13 @@ def resnet18(
     classes: int,
     size: tuple[int, int],  # noqa: ARG001 - it takes images of any size
     stem: str,  # noqa: ARG001 - its own is the small one
+    halved: bool = False,
 ) -> nn.Module:
-    """The network, in torch's own initialisation."""
+    """The network, in torch's own initialisation.
+
+    ``halved`` halves the sum of both branches, before the ReLU, in the three blocks whose shortcut
+    is a projection, as in the network of https://github.com/Ali-E/AMUN.
+    """
     layers: list[nn.Module] = [
         nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False),
         nn.BatchNorm2d(WIDTHS[0]),
@@ -56,7 +61,10 @@ def resnet18(
     ]
     before = WIDTHS[0]
     for width in WIDTHS:
-        layers += [Block(before, width, stride=width // before), Block(width, width, stride=1)]
+        layers += [
+            Block(before, width, width // before, halved=halved),
+            Block(width, width, 1, halved=halved),
+        ]
         before = width
     return nn.Sequential(
         *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], classes)
@@ -65,5 +73,5 @@ def resnet18(
 
 @hookimpl
 def unlearning_backbones() -> list[Backbone]:
-    """AMUN's ResNet-18."""
-    return [Backbone("amun_resnet18", resnet18)]
+    """The network, ``cifar_resnet18``."""
+    return [Backbone("cifar_resnet18", resnet18)]

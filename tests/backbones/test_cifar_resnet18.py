@@ -1,12 +1,12 @@
-"""AMUN's ResNet-18: its size, its shapes, and the halved sums of its projection blocks."""
+"""The ResNet-18 for small images: its size, its shapes, and the sums of its projection blocks."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from amun_plugin.backbone import Block, resnet18, unlearning_backbones
 from harness import UserError
+from harness.backbones.cifar_resnet18 import Block, resnet18, unlearning_backbones
 from harness.backbones.trial import design_backbone
 
 SHAPE = (3, 32, 32)
@@ -60,12 +60,13 @@ def norm(layer, x):
     ]
 
 
+@pytest.mark.parametrize("halved", [True, False])
 @pytest.mark.parametrize(("channels", "stride", "share"), [(4, 1, 1.0), (4, 2, 0.5), (3, 1, 0.5)])
 def test_a_block_is_relu_of_the_sum_which_is_halved_where_the_shortcut_is_a_projection(
-    channels, stride, share
+    channels, stride, share, halved
 ):
     torch.manual_seed(0)
-    block = Block(channels, 4, stride).eval()
+    block = Block(channels, 4, stride, halved=halved).eval()
     for layer in block.modules():
         if isinstance(layer, nn.BatchNorm2d):
             for values in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
@@ -78,7 +79,7 @@ def test_a_block_is_relu_of_the_sum_which_is_halved_where_the_shortcut_is_a_proj
     if share < 1:
         convolution, after = block.projection
         shortcut = norm(after, F.conv2d(x, convolution.weight, stride=stride))
-    expected = (share * (branch + shortcut)).clamp(min=0)
+    expected = ((share if halved else 1.0) * (branch + shortcut)).clamp(min=0)
 
     torch.testing.assert_close(block(x), expected)
     assert (expected == 0).any()
@@ -88,18 +89,20 @@ def test_the_harness_builds_it_as_it_is_for_cifars_images():
     (backbone,) = unlearning_backbones()
     backbones = {backbone.name: backbone}
 
-    design = design_backbone("amun_resnet18", backbones, shape=SHAPE, classes=10, stem="own")
+    design = design_backbone(
+        "cifar_resnet18[halved=True]", backbones, shape=SHAPE, classes=10, stem="own"
+    )
 
     assert (design.change, design.input_size) == ("", None)
     assert count(design.build([0.5] * 3, [0.25] * 3)) == 11_173_962
 
 
-def test_it_takes_no_settings():
+def test_it_takes_no_other_settings():
     (backbone,) = unlearning_backbones()
 
     with pytest.raises(UserError, match="width"):
         design_backbone(
-            "amun_resnet18[width=8]",
+            "cifar_resnet18[width=8]",
             {backbone.name: backbone},
             shape=SHAPE,
             classes=10,
