@@ -6,7 +6,7 @@ Ebrahimpour-Boroojeny, Sundaram, Chandrasekaran, ICML 2025, https://arxiv.org/ab
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -14,6 +14,8 @@ from torch import nn
 
 from amun_plugin import Closest, Pgd, attack
 from harness import (
+    WITH_RETAIN,
+    WITHOUT_RETAIN,
     Data,
     FineTuning,
     Method,
@@ -23,6 +25,7 @@ from harness import (
     fine_tune,
     hookimpl,
     join,
+    only_with,
     require_no_negative,
 )
 
@@ -36,6 +39,8 @@ SEARCH: Mapping[str, Span] = {
     "closest_steps": Span(4, 10),
 }
 """What fits a budget of a fifth of retraining; the published attack alone exceeds it."""
+
+PGD = only_with(attack=("pgd", "pgd-origin"))
 
 Mixture = Literal["R+F+A", "R+A", "F+A", "A"]
 
@@ -52,21 +57,21 @@ class AmunConfig(FineTuning):
     epochs_without_retain: int = 20
     """Many small steps do what few large ones cannot."""
     lr_without_retain: float = 0.003
-    mixture: Mixture = "R+A"
+    mixture: Mixture = field(default="R+A", metadata=WITH_RETAIN)
     """What each epoch learns: the retain set (R), the forget set (F), the adversarial examples (A).
     The paper's text uses R+F+A, and R+A for a large forget set; its later code uses R+A."""
-    mixture_without_retain: Literal["F+A", "A"] = "A"
+    mixture_without_retain: Literal["F+A", "A"] = field(default="A", metadata=WITHOUT_RETAIN)
     """The same where no retain data is granted: F+A in the paper's text, A for a large forget
     set."""
     attack: Literal["pgd", "pgd-origin", "closest"] = "closest"
     """How examples are found: along the released code's trajectory; with the paper's restarts from
     the clean image; or the nearest ones that ``closest_steps`` gradients find, which unlearn as
     well at a fraction of the cost (measured: ``amun_plugin/README.md``)."""
-    eps_init: float = 0.04
+    eps_init: float = field(default=0.04, metadata=PGD)
     """Radius of the first ball, for both kinds of pgd."""
-    steps: int = 50
+    steps: int = field(default=50, metadata=PGD)
     """Their steps in each ball, at most."""
-    closest_steps: int = 10
+    closest_steps: int = field(default=10, metadata=only_with(attack=("closest",)))
 
     def __post_init__(self) -> None:
         super().__post_init__()

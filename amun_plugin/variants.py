@@ -5,17 +5,29 @@ Ebrahimpour-Boroojeny, Sundaram, Chandrasekaran, ICML 2025, https://arxiv.org/ab
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amun_plugin import attack
-from amun_plugin.method import PAPER, SEARCH, AmunConfig, mixture
+from amun_plugin.method import PAPER, SEARCH, AmunConfig, Mixture, mixture
 from baselines.parts.penalty import penalised
 from baselines.parts.saliency import restoring, saliency_mask
-from harness import Batch, Method, Span, Task, as_float, fine_tune, hookimpl, join
+from harness import (
+    ALWAYS,
+    NEVER,
+    Batch,
+    Method,
+    Span,
+    Task,
+    as_float,
+    fine_tune,
+    hookimpl,
+    join,
+)
 
 
 def _refuse_changed(config: AmunConfig, *names: str) -> None:
@@ -33,7 +45,12 @@ def _refuse_changed(config: AmunConfig, *names: str) -> None:
 class AmunAdversarialConfig(AmunConfig):
     """AMUN's settings; only the adversarial examples are learned, whatever data is granted."""
 
-    lr: float = 0.01
+    epochs: int = field(default=4, metadata=ALWAYS)
+    lr: float = field(default=0.01, metadata=ALWAYS)
+    epochs_without_retain: int = field(default=20, metadata=NEVER)
+    lr_without_retain: float = field(default=0.003, metadata=NEVER)
+    mixture: Mixture = field(default="R+A", metadata=NEVER)
+    mixture_without_retain: Literal["F+A", "A"] = field(default="A", metadata=NEVER)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,6 +159,8 @@ class AmunAdaptiveConfig(AmunConfig):
 
     epochs_without_retain: int = 8
     """Each epoch has an attack of its own."""
+    mixture: Mixture = field(default="R+A", metadata=NEVER)
+    mixture_without_retain: Literal["F+A", "A"] = field(default="A", metadata=NEVER)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,6 +18,7 @@ from harness.specs.forgetting import (
     WholeClass,
 )
 from harness.specs.method import Method, Task
+from harness.specs.part import ALWAYS, NEVER, WITH_RETAIN, WITHOUT_RETAIN, only_with
 from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
 from harness.specs.published import Column, Paper, Printed, Published
 from harness.specs.scenario import Recipe, Replicate, Scenario, Schedule, Suite
@@ -26,6 +27,10 @@ from harness.training.loop import Batch, batches, cross_entropy, fine_tune, pred
 from harness.version import __version__
 
 __all__ = [
+    "ALWAYS",
+    "NEVER",
+    "WITHOUT_RETAIN",
+    "WITH_RETAIN",
     "Augmentation",
     "Backbone",
     "Batch",
@@ -69,6 +74,7 @@ __all__ = [
     "hookimpl",
     "join",
     "load_results",
+    "only_with",
     "predict",
     "require_no_negative",
     "train",

@@ -72,7 +72,7 @@ INSIDE = {
         {"store_lines"},
     ),
     "runs": (
-        {"environment", "keys", "product", "settings", "studies", "warm"},
+        {"environment", "keys", "points", "product", "settings", "studies", "warm"},
         {"models", "plan"},
         {"lineage", "method_call", "queue", "workspace"},
         {"measuring", "recording", "remaining", "wanted"},
@@ -88,6 +88,7 @@ INSIDE = {
         {"augmentation", "forgetting", "protocol", "published", "search"},
         {"configs", "data", "recorded_rule"},
         {"scenario"},
+        {"part"},
         {"method"},
         {"catalog", "fine_tuning"},
     ),

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from harness.commands import machine, plugins
-from harness.records.tuned import BUDGET, FOLDER, Tuning, Unread, read, write
-from harness.runs.trials import OVER, TrialSetup
+from harness.records.tuned import BUDGET, FOLDER, OVER, Tuning, Unread, read, write
+from harness.runs.trials import TrialSetup
 from harness.runs.tuning import tune_each
 from harness.runs.wanted import Wanted, wanted_methods, wanted_scenarios
 from harness.specs.catalog import Catalog

@@ -27,6 +27,9 @@ SLACK = 1.001
 FOLDER = "tuned"
 """The name of the folder, which lies beside the pages."""
 
+OVER = "over the budget"
+"""The note of a trial that took more than the budget."""
+
 IRRELEVANT = ("name", "dataset", "replicates", "crossed", "tuned_as")
 """Fields of a scenario that do not affect tuning; the fingerprint identifies the data."""
 
@@ -65,6 +68,9 @@ class Tuning:
     trials: tuple[Trial, ...]
     problem: str = ""
     """The hash from ``tuning_problem``; empty in files of earlier versions."""
+    confirmed: tuple[Trial, ...] = ()
+    """The first trial's settings, which are the defaults, if it succeeded, and the best few, each
+    judged again on as many originals that no trial used; empty in files of earlier versions."""
 
     def __post_init__(self) -> None:
         if not self.trials or self.replicates < 1:
@@ -72,25 +78,59 @@ class Tuning:
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the smallest gap, the earliest on a tie; None if all failed."""
-        finished = [trial for trial in self.trials if trial.gap is not None]
-        return min(finished, key=lambda trial: trial.gap or 0.0, default=None)
+        """The trial with the smallest gap, the earliest on a tie; None if all failed.
+
+        Its gap is that on fresh originals, unless an earlier version chose it without them.
+        """
+        return _best(self.confirmed or self.trials)
+
+    @property
+    def defaults(self) -> Trial | None:
+        """The defaults on fresh originals; None if they failed or were not tried."""
+        first = self.confirmed[:1]
+        return first[0] if first and first[0].settings == self.trials[0].settings else None
 
     @property
     def passes(self) -> float:
-        """The total passes of all trials."""
-        return sum(trial.passes for trial in self.trials)
+        """The total passes of all trials and of the confirmation."""
+        return sum(trial.passes for trial in (*self.trials, *self.confirmed))
+
+    def gap_after(self, trials: int) -> float | None:
+        """The smallest gap of the first so many trials, on their own originals."""
+        best = _best(self.trials[:trials])
+        return best.gap if best else None
+
+    def candidates(self, most: int) -> list[Trial]:
+        """The trials to confirm: the first, which is the defaults, and this many of the best.
+
+        Failed trials are left out, and settings occur only once.
+        """
+        first = [trial for trial in self.trials[:1] if trial.gap is not None]
+        finished = [trial for trial in self.trials if trial.gap is not None]
+        found: list[Trial] = []
+        for trial in (*first, *sorted(finished, key=lambda trial: trial.gap or 0.0)):
+            if all(trial.settings != other.settings for other in found):
+                found.append(trial)
+        return found[: most + len(first)]
 
     def __str__(self) -> str:
-        return f"tuned, {len(self.trials)} trial{'s' * (len(self.trials) > 1)}"
+        return f"tuned, {self._count}"
 
-    def chosen(self, source: str, problem: str) -> str:
-        """How a row describes these settings, given the current hashes of method and problem."""
+    @property
+    def _count(self) -> str:
+        return f"{len(self.trials)} trial{'s' * (len(self.trials) > 1)}"
+
+    def chosen(self, source: str, problem: str, scenario: str = "") -> str:
+        """How a row describes these settings, given the current hashes of method and problem.
+
+        ``scenario`` is the one that they were tuned on, if the row is in another.
+        """
+        text = f"tuned on {scenario}, {self._count}" if scenario else str(self)
         stale = ["source"] * (source != self.source)
         stale += ["definition"] * (self.problem not in ("", problem))
         words = [f"an earlier {' and '.join(stale)}"] * bool(stale)
         words += ["an unknown definition"] * (not self.problem)
-        return f"{self}{OF}{' and '.join(words)}" if words else str(self)
+        return f"{text}{OF}{' and '.join(words)}" if words else text
 
     def apply(self, config: Any) -> Any:
         """The config with the best settings.
@@ -98,6 +138,11 @@ class Tuning:
         Raises ValueError or TypeError if they no longer fit it.
         """
         return replace(config, **self.best.settings) if self.best else config
+
+
+def _best(trials: Iterable[Trial]) -> Trial | None:
+    finished = [trial for trial in trials if trial.gap is not None]
+    return min(finished, key=lambda trial: trial.gap or 0.0, default=None)
 
 
 @dataclass(frozen=True)
@@ -175,8 +220,14 @@ def _text(tuning: Tuning | Unread) -> str:
         "replicates": tuning.replicates,
     }
     facts = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
-    trials = ",\n".join(f"   {json.dumps(asdict(trial))}" for trial in tuning.trials)
-    return "{\n" + ",\n".join(facts) + ',\n  "trials": [\n' + trials + "\n  ]\n }"
+    facts.append(f'  "trials": {_list(tuning.trials)}')
+    if tuning.confirmed:
+        facts.append(f'  "confirmed": {_list(tuning.confirmed)}')
+    return "{\n" + ",\n".join(facts) + "\n }"
+
+
+def _list(trials: Iterable[Trial]) -> str:
+    return "[\n" + ",\n".join(f"   {json.dumps(asdict(trial))}" for trial in trials) + "\n  ]"
 
 
 def _entry(name: str, entry: Any) -> Tuning | Unread:
@@ -200,7 +251,7 @@ def _entry(name: str, entry: Any) -> Tuning | Unread:
 def tuning_of(parts: Mapping[str, Any]) -> Tuning:
     """The tuning from the output of ``dataclasses.asdict``; raises one of ``INVALID``."""
     _require_known(parts, [field.name for field in fields(Tuning)])
-    for each in parts["trials"]:
+    for each in (*parts["trials"], *parts.get("confirmed", ())):
         _require_known(each, [field.name for field in fields(Trial)])
     return msgspec.convert(parts, Tuning)
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from harness.specs.method import Method
 from harness.specs.search import Choice, Setting
 
 WARM_UP = 8
-"""The number of random trials before the sampler starts to learn from them."""
+"""The number of trials, of given or random settings, before the sampler learns from them."""
 
 
 @contextmanager
@@ -58,6 +57,8 @@ def _study(path: Path) -> Any:
     study = create_study(storage=storage, study_name=name, load_if_exists=True)
     for interrupted in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(interrupted.number, state=TrialState.FAIL)
+    for _ in study.get_trials(states=(TrialState.WAITING,)):  # given, but not begun
+        study.tell(study.ask(), state=TrialState.FAIL)
     return study
 
 
@@ -68,11 +69,11 @@ def sampler(seed: int) -> Any:
     return TPESampler(seed=seed % 2**32, n_startup_trials=WARM_UP)
 
 
-def distributions(method: Method) -> dict[str, Any]:
+def distributions(space: Mapping[str, Setting], config: Any) -> dict[str, Any]:
     """Setting → the distribution that Optuna draws it from."""
     return {
-        name: _distribution(setting, whole=isinstance(getattr(method.config, name), int))
-        for name, setting in method.search.items()
+        name: _distribution(setting, whole=isinstance(getattr(config, name), int))
+        for name, setting in space.items()
     }
 
 

@@ -17,7 +17,7 @@ from harness.leaderboard.table import tables
 from harness.records.lines import DIVERGED
 from harness.records.store import Store
 from harness.records.store_lines import stored_lines
-from harness.records.tuned import BUDGET, SLACK, Trial, tuning_problem
+from harness.records.tuned import BUDGET, OVER, SLACK, Trial, tuning_problem
 from harness.runs.models import LoadedDataset
 from harness.runs.plan import Entrant, Plan, Problem, build_of, make_plan
 from harness.runs.pool import Resources, do_plan
@@ -30,8 +30,6 @@ from harness.training.flops import OverBudgetError
 
 FIRST_SEED = 2 * 10**9
 """The first seed for tuning; above the largest ``--seed``, so that no reported run can use it."""
-
-OVER = "over the budget"
 
 
 def tuning_scenario(scenario: Scenario, dataset: LoadedDataset) -> Scenario:
@@ -70,6 +68,8 @@ class TrialSetup:
     scenario: Scenario
     """The tuning scenario, on which the trials run."""
     replicates: tuple[Replicate, ...]
+    fresh: tuple[Replicate, ...]
+    """As many more, which no trial uses: the chosen settings are confirmed on them."""
     tuned_for: str
     """The hash of the scenario that settings are chosen for, by ``tuned.tuning_problem``."""
     resources: Resources
@@ -91,7 +91,8 @@ class TrialSetup:
     ) -> TrialSetup:
         """Trains the originals and retrained models that are not in the store yet.
 
-        Raises UserError for a scenario that reserves no part of the test set for tuning.
+        ``resources`` are those of all methods together. Raises UserError for a scenario that
+        reserves no part of the test set for tuning.
         """
         if not scenario.tuning:
             raise UserError(
@@ -103,23 +104,33 @@ class TrialSetup:
         workspace.store.open()
         dataset = workspace.dataset(scenario.dataset)
         problem = tuning_scenario(scenario, dataset)
-        seeds = range(FIRST_SEED, FIRST_SEED + replicates)
+        seeds = range(FIRST_SEED, FIRST_SEED + 2 * replicates)
+        drawn = tuple(Replicate(seed, seed) for seed in seeds)
         setup = cls(
             workspace=workspace,
             scenario=problem,
-            replicates=tuple(Replicate(seed, seed) for seed in seeds),
+            replicates=drawn[:replicates],
+            fresh=drawn[replicates:],
             tuned_for=tuning_problem(scenario, dataset.fingerprint, build_of(scenario, catalog)),
             resources=resources,
         )
-        dataset.require_rows(problem, setup.replicates)
+        dataset.require_rows(problem, drawn)
         workspace.try_backbones([problem], in_process=resources.workers == 0)
-        references = setup.plan([])
+        references = replace(setup, replicates=drawn).plan([])
         if failures := setup.run(references):
             raise UserError(f"tuning in {scenario.name!r} failed: {failures[0].reason}")
-        # the trials of a method are serial
-        one_worker = replace(resources, workers=min(resources.workers, 1))
-        budget = BUDGET * SLACK * setup.passes_of_retraining(references)
-        return replace(setup, resources=one_worker, most_passes=budget)
+        budget = BUDGET * SLACK * setup.passes_of_retraining(setup.plan([]))
+        return replace(setup, most_passes=budget)
+
+    def shared_by(self, methods: int) -> TrialSetup:
+        """The setup with this method's share of the processes, of which it has at least one."""
+        workers = self.resources.workers
+        share = max(1, workers // methods) if workers else 0
+        return replace(self, resources=replace(self.resources, workers=share))
+
+    def on_fresh_originals(self) -> TrialSetup:
+        """The same setup on originals and forget sets that no trial used."""
+        return replace(self, replicates=self.fresh)
 
     def plan(self, entrants: Sequence[Entrant]) -> Plan:
         """The plan to run these entrants in the tuning scenario."""
@@ -148,7 +159,10 @@ class TrialSetup:
     def judge(self, method: Method, config: Any, settings: dict[str, Any]) -> Trial:
         """Runs the method with this config on every replicate; a trial with no gap has failed."""
         plan = self.plan([Entrant(method, config)])
-        if failures := self.run(plan):
+        # the first run alone, since the others too would take the whole budget
+        first = replace(self, replicates=self.replicates[:1]).plan([Entrant(method, config)])
+        serial = self.resources.workers <= 1
+        if failures := (serial and self.run(first)) or self.run(plan):
             if failures[0].cause == OverBudgetError.__name__:
                 return Trial(settings, None, self.most_passes * len(self.replicates), OVER)
             return Trial(settings, None, 0.0, failures[0].reason)

@@ -13,6 +13,7 @@ from harness.plugins.source_hash import method_hash
 from harness.records.lines import identity
 from harness.records.store import StoreError
 from harness.records.tuned import Trial, Tuning, tuning_of
+from harness.runs.points import next_point
 from harness.runs.studies import distributions, opened, sampler
 from harness.runs.trials import FIRST_SEED, TrialSetup
 from harness.runs.warm import warm
@@ -27,6 +28,12 @@ MISTAKE = "mistake"
 RESULT_BYTES = 1 << 26
 """Enough for a tuning of ten thousand trials."""
 
+CONFIRMED = 3
+"""The number of best settings that are judged again on fresh originals, beside the defaults."""
+
+PROCEDURE = 2
+"""Raised when the trials of a study would be other ones."""
+
 WORST = 1000.0
 """The gap that the sampler is given for a trial that failed."""
 
@@ -39,6 +46,9 @@ def tune(
     say: Callable[[str], None] = lambda _: None,
 ) -> Tuning:
     """Tunes a method by this many trials; those that are already in the store count.
+
+    The first trials are the defaults and a few points around them. The best settings and the
+    defaults are then judged again on originals that no trial used.
 
     ``on_trial`` is called with the number of trials done, before each new one. A trial's settings
     depend only on its number and on the trials before it, so an interrupted tuning ends like an
@@ -53,11 +63,16 @@ def tune(
             done = [_read(each) for each in study.get_trials() if each.state.name == "COMPLETE"]
             for number in range(len(done), trials):
                 on_trial(number)
-                done.append(_try_next(study, method, setup, number))
+                done.append(_try_next(study, method, setup, done))
+            tuning = Tuning(
+                source=method_hash(method),
+                replicates=len(setup.replicates),
+                trials=tuple(done[:trials]),
+                problem=setup.tuned_for,
+            )
+            return replace(tuning, confirmed=_confirmed(method, setup, tuning))
     except OSError as error:
         raise StoreError(f"cannot write to --store {store.root}: {error.strerror}") from None
-    source = method_hash(method)
-    return Tuning(source, len(setup.replicates), tuple(done[:trials]), setup.tuned_for)
 
 
 def tune_each(
@@ -69,9 +84,11 @@ def tune_each(
 ) -> Iterator[tuple[str, Tuning | str]]:
     """Yields each method with its tuning once that is done, or with how its process died.
 
-    ``workers`` methods are tuned in parallel. Each has its own process, which forks another for
-    each step. Raises UserError if a method's process does.
+    ``workers`` methods are tuned in parallel. Each has its own process, which forks others for its
+    steps: one at a time, or several if there are fewer methods than processes. Raises UserError if
+    a method's process does.
     """
+    setup = setup.shared_by(len(methods))
 
     def work(name: str) -> dict[str, Any]:
         try:
@@ -91,18 +108,34 @@ def tune_each(
                 yield name, tuning_of(ending.returned)
 
 
-def _try_next(study: Any, method: Method, setup: TrialSetup, number: int) -> Trial:
-    """Draws the next settings, tries them, and reports their gap to the study."""
-    study.sampler = sampler(derive(FIRST_SEED, f"{method.name}/trial/{number}"))
-    asked = study.ask(distributions(method))
-    settings = dict(asked.params)
-    try:
-        trial = setup.judge(method, replace(method.config, **settings), settings)
-    except (ValueError, TypeError) as error:
-        trial = Trial(settings, None, 0.0, f"refused: {error}")
+def _try_next(study: Any, method: Method, setup: TrialSetup, done: Sequence[Trial]) -> Trial:
+    """Chooses the next settings, tries them, and reports their gap to the study."""
+    space = method.searched(setup.scenario)
+    given = next_point(space, method.config, done)
+    if given is not None:
+        study.enqueue_trial(given, skip_if_exists=False)
+    study.sampler = sampler(derive(FIRST_SEED, f"{method.name}/trial/{len(done)}"))
+    asked = study.ask(distributions(space, method.config))
+    trial = _judged(method, setup, dict(asked.params))
     asked.set_user_attr("trial", {"passes": trial.passes, "note": trial.note})
     study.tell(asked, WORST if trial.gap is None else trial.gap)
     return trial
+
+
+def _judged(method: Method, setup: TrialSetup, settings: dict[str, Any]) -> Trial:
+    """The trial of these settings; one that the method's config refuses has no gap."""
+    try:
+        return setup.judge(method, replace(method.config, **settings), settings)
+    except (ValueError, TypeError) as error:
+        return Trial(settings, None, 0.0, f"refused: {error}")
+
+
+def _confirmed(method: Method, setup: TrialSetup, tuning: Tuning) -> tuple[Trial, ...]:
+    """The defaults and the best few settings, judged on originals that no trial used."""
+    fresh = setup.on_fresh_originals()
+    return tuple(
+        _judged(method, fresh, dict(each.settings)) for each in tuning.candidates(CONFIRMED)
+    )
 
 
 def _read(finished: Any) -> Trial:
@@ -124,6 +157,7 @@ def _study_id(method: Method, setup: TrialSetup) -> str:
             "method": method.name,
             "config": method.config,
             "source": method_hash(method),
-            "search": dict(method.search),
+            "search": method.searched(setup.scenario),
+            "procedure": PROCEDURE,
         }
     )

@@ -8,6 +8,7 @@ from typing import get_args
 from harness.errors import UserError
 from harness.specs.checks import NOT_NEGATIVE, POSITIVE, Flag, OneOf, OrNone, Real, Whole, settle
 from harness.specs.method import Task
+from harness.specs.part import WITH_RETAIN, WITHOUT_RETAIN
 from harness.specs.scenario import LATER, Optimizer, Recipe, Schedule
 
 
@@ -101,9 +102,11 @@ class Training:
 class FineTuning(Training):
     """Base class for the config of a method that fine-tunes with or without retain data."""
 
-    epochs_without_retain: int
+    epochs: int = field(metadata=WITH_RETAIN)
+    lr: float = field(metadata=WITH_RETAIN)
+    epochs_without_retain: int = field(metadata=WITHOUT_RETAIN)
     """Without retain data an epoch is short, and nothing keeps the model from degrading."""
-    lr_without_retain: float
+    lr_without_retain: float = field(metadata=WITHOUT_RETAIN)
 
     def course(self, task: Task) -> tuple[int, float]:
         """The epochs and the learning rate for this task."""

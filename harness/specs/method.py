@@ -17,6 +17,7 @@ from harness.specs.checks import (
 from harness.specs.configs import check_search, checked_config
 from harness.specs.forgetting import KINDS
 from harness.specs.names import check_name
+from harness.specs.part import WITH_RETAIN, WITHOUT_RETAIN, check_marks, idle
 from harness.specs.scenario import Scenario
 from harness.specs.search import Setting
 
@@ -82,7 +83,13 @@ class Method:
         )
         object.__setattr__(self, "defined_for", frozenset(self.defined_for))
         object.__setattr__(self, "config", checked_config(what, self.config))
+        check_marks(what, self.config)
         check_search(what, self.config, self.search)
+
+    def searched(self, scenario: Scenario) -> dict[str, Setting]:
+        """The search space without the settings that have no part in this scenario."""
+        left_out = idle(self.config, scenario, self.search)
+        return {name: each for name, each in self.search.items() if name not in left_out}
 
     def undefined_because(self, scenario: Scenario) -> str:
         """Why the method cannot run in this scenario; empty if it can."""

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 from harness.commands.tune import _why
-from harness.records.tuned import Trial, Tuning, read, write
-from harness.runs.trials import OVER
+from harness.records.tuned import OVER, Trial, Tuning, read, write
 
 
 def test_an_unwritable_folder_is_an_error_before_the_first_trial(unlearn, work):
