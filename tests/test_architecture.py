@@ -50,7 +50,7 @@ INSIDE = {
         {"rows"},
         {"table"},
         {"cells"},
-        {"explanations"},
+        {"explanations", "tunings"},
         {"recomputed"},
         {"published_block"},
         {"published_results"},

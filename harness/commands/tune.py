@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 
 from harness.commands import machine, plugins
-from harness.records.tuned import BUDGET, FOLDER, OVER, Tuning, Unread, read, write
+from harness.leaderboard.tunings import AFTER
+from harness.records.tuned import BUDGET, FOLDER, OVER, Trial, Tuning, Unread, read, write
+from harness.runs.points import outside
 from harness.runs.trials import TrialSetup
 from harness.runs.tuning import tune_each
 from harness.runs.wanted import Wanted, wanted_methods, wanted_scenarios
@@ -49,12 +51,25 @@ def execute(arguments: argparse.Namespace) -> int:
             print(f"unlearn: {name}: {_why(tuning)}", file=sys.stderr)
             continue
         write(folder, scenario.name, {name: tuning})
-        settings = ", ".join(
-            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-            for key, value in best.settings.items()
-        )
-        print(f"{name}: average gap {best.gap:.2f} with {settings} ({tuning})", flush=True)
+        print(f"{name}: {_result(tuning, best)}", flush=True)
     return 1 if failed else 0
+
+
+def _result(tuning: Tuning, best: Trial) -> str:
+    """The kept settings, and the gap against the number of trials."""
+    settings = ", ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in best.settings.items()
+    )
+    first, defaults = tuning.trials[0], tuning.defaults
+    known = f"{defaults.gap:.2f}" if defaults and defaults.gap is not None else first.note
+    counts = sorted({count for count in AFTER if count < len(tuning.trials)} | {len(tuning.trials)})
+    gaps = [(count, tuning.gap_after(count)) for count in counts]
+    course = ", ".join(f"{'none' if g is None else f'{g:.2f}'} after {count}" for count, g in gaps)
+    return (
+        f"average gap {best.gap:.2f} on fresh originals, defaults {known}, with "
+        f"{settings or 'its defaults'} ({tuning}: {course})"
+    )
 
 
 def _check(folder: Path, scenario: str) -> None:
@@ -85,10 +100,14 @@ def _searchable(wanted: Wanted, catalog: Catalog) -> Iterator[Method]:
         reason = method.undefined_because(scenario)
         if not reason and not method.search:
             reason = "has no search space and runs at its defaults"
+        if not reason and not method.searched(scenario):
+            reason = "has a search space without a part in this scenario; it runs at its defaults"
         if reason:
             print(f"skipped: {method.name}: {reason}")
-        else:
-            yield method
+            continue
+        for text in outside(method.searched(scenario), method.config):
+            print(f"{method.name}: {text}")
+        yield method
 
 
 def _why(tuning: Tuning | str) -> str:

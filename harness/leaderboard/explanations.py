@@ -157,7 +157,7 @@ def _stored_statistics(_: Table) -> str:
 
 
 def _tuned(table: Table) -> str:
-    name = f"tuned/{table.scenario.name}.json"
+    name = f"tuned/{table.scenario.tuned_as or table.scenario.name}.json"
     return (
         "*Tuned* settings were chosen on other original models, other forget sets and a part of "
         "the test set that this page does not report. *Tuning passes* is what all trials took "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from harness.leaderboard.cells import (
     NONE,
@@ -27,6 +28,7 @@ from harness.leaderboard.published_block import publications, published_block, u
 from harness.leaderboard.published_results import published_results
 from harness.leaderboard.rows import Row
 from harness.leaderboard.table import Table, tables
+from harness.leaderboard.tunings import Tunings, tuning_block
 from harness.records.lines import Line
 from harness.records.literature import Described, Literature
 from harness.specs.scenario import ORIGINAL, RETRAIN, Scenario
@@ -60,7 +62,11 @@ PUBLISHED_ONLY = (
 BETTER = {"high": "higher", "low": "lower", "match": "nearer to the retrained models"}
 
 
-def render(lines: Iterable[Line], literature: Literature | None = None) -> dict[str, str]:
+def render(
+    lines: Iterable[Line],
+    tunings: Tunings = MappingProxyType({}),
+    literature: Literature | None = None,
+) -> dict[str, str]:
     """File name → page. The same lines in any order give the same pages."""
     literature = literature or Literature()
     lines = [*lines]
@@ -71,7 +77,8 @@ def render(lines: Iterable[Line], literature: Literature | None = None) -> dict[
     for table in every:
         name = table.scenario.name
         note = described.pop(name).note if name in described else ""
-        pages[f"{name}.md"] = scenario_page(table, published_block(name, published, note, table))
+        block = published_block(name, published, note, table)
+        pages[f"{name}.md"] = scenario_page(table, tunings, block)
     for name, words in described.items():
         pages[f"{name}.md"] = "\n".join([MARK, *unmeasured_page(name, words, published)])
     scenarios = [page.removesuffix(".md") for page in pages]
@@ -87,9 +94,12 @@ def render(lines: Iterable[Line], literature: Literature | None = None) -> dict[
     return pages
 
 
-def scenario_page(table: Table, published: Sequence[str] = ()) -> str:
-    """All methods of one scenario, and what papers print on it."""
+def scenario_page(
+    table: Table, tunings: Tunings = MappingProxyType({}), published: Sequence[str] = ()
+) -> str:
+    """All methods of one scenario, how they were tuned, and what papers print on it."""
     scenario = table.scenario
+    methods = {row.method for row in table.rows}
     return "\n".join(
         [
             MARK,
@@ -114,6 +124,7 @@ def scenario_page(table: Table, published: Sequence[str] = ()) -> str:
                 ["Method", "Settings"],
             ),
             "",
+            *tuning_block(scenario.tuned_as or scenario.name, tunings, methods),
             "## Provenance\n",
             *provenance(table),
             "",

@@ -8,16 +8,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
 from harness.errors import UserError
 from harness.leaderboard.pages import MARK, render
+from harness.leaderboard.tunings import Tunings
 from harness.records.json_lines import read_lines, write_line
 from harness.records.lines import Definition, Line, Measurement, Run, Undefined, merge
 from harness.records.literature import Literature
 from harness.records.published import read_literature
+from harness.records.tuned import FOLDER, read
 from harness.records.versions import newer_text
 from harness.specs.published import Published
 
@@ -31,6 +34,8 @@ class Folder(NamedTuple):
     lines: list[Line]
     newer: Mapping[str, Sequence[str]]
     """File of records, less its suffix → its lines that a newer version wrote."""
+    tunings: Tunings = MappingProxyType({})
+    """The content of the files of tuned settings."""
 
     @property
     def unread(self) -> dict[str, str]:
@@ -47,7 +52,10 @@ def published_lines(out: Path) -> list[Line]:
 
 
 def published(out: Path, report: Callable[[str], None]) -> Folder:
-    """The same with the lines that a newer version wrote, which are reported once a file."""
+    """All that pages are rendered from, except what papers print.
+
+    Lines that a newer version wrote are reported once a file. Raises UserError for an invalid file.
+    """
     lines: list[Line] = []
     newer: dict[str, list[str]] = {}
     for path in sorted((out / "records").glob("*.jsonl")):
@@ -56,7 +64,8 @@ def published(out: Path, report: Callable[[str], None]) -> Folder:
         if unread:
             newer[path.stem] = sorted({*unread})
             report(newer_text(len(unread), f"lines of {path}"))
-    return Folder(lines, newer)
+    tunings = {path.stem: read(out / FOLDER, path.stem) for path in (out / FOLDER).glob("*.json")}
+    return Folder(lines, newer, tunings)
 
 
 def literature(out: Path) -> Literature:
@@ -101,7 +110,7 @@ def files(
         f"records/{name}.jsonl": "".join(f"{text}\n" for text in texts)
         for name, texts in by_file.items()
     }
-    return {**records, **render(lines, literature)}
+    return {**records, **render(lines, before.tunings, literature)}
 
 
 def _homes(

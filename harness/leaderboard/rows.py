@@ -61,6 +61,7 @@ class Settings:
     """A row's settings, and how they were chosen."""
 
     config: Mapping[str, Any]
+    """Without the settings that have no part in the scenario, as far as the records name them."""
     chosen: str
     """Empty: they are the method's defaults."""
     tuning_share: float | None
@@ -209,7 +210,7 @@ class RowBuilder:
         tuning = [settling.tuning_passes] if settling.tuning_passes else []
         retrained = self.selection.behind(run for run in shown if run.status != FAILED)
         return Settings(
-            config=shown[0].config,
+            config={n: v for n, v in shown[0].config.items() if n not in shown[0].idle},
             chosen=settling.chosen,
             tuning_share=_share(tuning, [run.cost.passes for run in retrained]),
         )

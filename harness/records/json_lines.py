@@ -40,7 +40,7 @@ class UntypedPart(TypedDict):
     circumstances: Circumstances
 
 
-LATER = ("digest", "original", "retrained", "reason", "outcome")
+LATER = ("digest", "original", "retrained", "reason", "outcome", "idle")
 """Fields that earlier lines lack: omitted if empty, so that writing such a line reproduces it."""
 
 MALFORMED = (ValueError, TypeError, KeyError, AttributeError)

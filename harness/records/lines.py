@@ -77,6 +77,8 @@ class Run:
     if the run itself is a retrained model."""
     reason: str = ""
     """Why the status is not FINISHED, in one line."""
+    idle: tuple[str, ...] = ()
+    """The settings in ``config`` that have no part in the scenario; pages do not list them."""
 
     def __post_init__(self) -> None:
         check_name("method", self.method)

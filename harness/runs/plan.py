@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from harness.errors import UserError, unknown
 from harness.plugins.forget_rules import rule_source
 from harness.plugins.source_hash import Source, backbone_source, method_source
 from harness.records.store import StepId
@@ -37,9 +38,14 @@ class Entrant:
     """The tuning that the config comes from, if any."""
     tuning_passes: float = 0.0
 
-    def chosen_for(self, source: str, problem: str) -> str:
-        """How the config was chosen, as recorded for a run of this source and tuning problem."""
-        return self.chosen or (self.tuning.chosen(source, problem) if self.tuning else "")
+    def chosen_for(self, source: str, problem: str, tuned_on: str) -> str:
+        """How the config was chosen, as recorded for a run of this source and tuning problem.
+
+        ``tuned_on`` is the scenario of the tuning, if it is another one.
+        """
+        if self.chosen or self.tuning is None:
+            return self.chosen
+        return self.tuning.chosen(source, problem, tuned_on)
 
 
 ANY = Replicate(0, 0)
@@ -97,7 +103,7 @@ def make_plan(
     """All steps of scenarios × replicates × (references and entrants).
 
     ``fingerprints`` maps a data set to the hash of its contents, ``classes`` to the names of its
-    classes, which are not part of any key.
+    classes, which are not part of any key. Raises UserError for an unknown ``Scenario.tuned_as``.
     """
     steps: dict[StepId, Step] = {}
     undefined: dict[tuple[str, str], str] = {}
@@ -113,6 +119,8 @@ def make_plan(
             class_name=scenario.forget.class_name(names),
             described=scenario.forget.describe(names),
         )
+        home = tuning_home(scenario, catalog)
+        problem = tuning_problem(home, fingerprints[home.dataset], build_of(home, catalog))
         runs = _references(original)
         own = (*_build_sources(scenario, catalog), rule_source(scenario.forget))
         sources |= {source.hash: source for source in own if source}
@@ -122,7 +130,8 @@ def make_plan(
                 continue
             source = method_source(entrant.method)
             sources[source.hash] = source
-            runs.append(_entered(entrant, source.hash, original))
+            chosen = entrant.chosen_for(source.hash, problem, scenario.tuned_as)
+            runs.append(_entered(entrant, source.hash, chosen, original))
         for replicate in replicates:
             drawn = [replace(run, replicate=replicate) for run in runs]
             for step in _steps(drawn, catalog.protocols.values()):
@@ -136,15 +145,14 @@ def _references(original: PlannedRun) -> list[PlannedRun]:
     return [original, *(replace(original, method=RETRAIN, draw=draw) for draw in draws)]
 
 
-def _entered(entrant: Entrant, source: str, original: PlannedRun) -> PlannedRun:
+def _entered(entrant: Entrant, source: str, chosen: str, original: PlannedRun) -> PlannedRun:
     """The run of an entrant on the original's problem; ``source`` is its method's hash."""
-    problem = tuning_problem(original.scenario, original.fingerprint, original.build)
     return replace(
         original,
         method=entrant.method.name,
         config=entrant.config,
         source=source,
-        chosen=entrant.chosen_for(source, problem),
+        chosen=chosen,
         tuning_passes=entrant.tuning_passes,
     )
 
@@ -175,6 +183,26 @@ def measurements(
     for protocol in protocols:
         needs = (record, logits, *retrained)
         yield Step(measurement_of(record, protocol), needs, run, protocol)
+
+
+def tuning_home(scenario: Scenario, catalog: Catalog) -> Scenario:
+    """The scenario on which this one's settings are tuned: itself, or its ``tuned_as``.
+
+    Raises UserError if that is unknown, or names yet another one.
+    """
+    name = scenario.tuned_as
+    if not name:
+        return scenario
+    what = f"scenario {scenario.name!r}: tuned_as"
+    if name not in catalog.scenarios:
+        raise UserError(f"{what}: {unknown('scenario', name, catalog.scenarios)}")
+    home = catalog.scenarios[name]
+    if home.tuned_as:
+        raise UserError(
+            f"{what} must name a scenario with tuned settings of its own; got {name!r}, which uses "
+            f"those of {home.tuned_as!r}"
+        )
+    return home
 
 
 def build_of(scenario: Scenario, catalog: Catalog) -> str:

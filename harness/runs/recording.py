@@ -26,6 +26,7 @@ from harness.runs.lineage import facts as facts_of
 from harness.runs.lineage import require_one_lineage
 from harness.runs.plan import Step
 from harness.specs.forgetting import BUILT_IN
+from harness.specs.part import idle
 from harness.specs.protocol import Cost, Protocol
 from harness.specs.published import Published
 from harness.specs.recorded_rule import RecordedRule
@@ -121,6 +122,7 @@ def _line(run: PlannedRun, run_id: str, where: Mapping[str, Any]) -> Run:
         replicate=run.replicate,
         method=run.method,
         config={} if run.config is None else settings_of(run.config),
+        idle=idle(run.config, run.scenario),
         draw=run.draw,
         source=run.source,
         status=FINISHED,

@@ -92,8 +92,13 @@ class TrialSetup:
         """Trains the originals and retrained models that are not in the store yet.
 
         ``resources`` are those of all methods together. Raises UserError for a scenario that
-        reserves no part of the test set for tuning.
+        reserves no part of the test set for tuning, or that uses the settings of another.
         """
+        if scenario.tuned_as:
+            raise UserError(
+                f"scenario {scenario.name!r} uses the settings tuned for {scenario.tuned_as!r}; "
+                f"give --scenario {scenario.tuned_as}"
+            )
         if not scenario.tuning:
             raise UserError(
                 f"scenario {scenario.name!r} reserves no part of the test set for tuning; give it "

@@ -16,7 +16,7 @@ from harness.records.lines import BY_HAND
 from harness.records.store import Store
 from harness.records.tuned import FOLDER, Tuning, Unread, read
 from harness.runs.environment import commit
-from harness.runs.plan import Entrant, Plan, Problem, make_plan
+from harness.runs.plan import Entrant, Plan, Problem, make_plan, tuning_home
 from harness.runs.settings import Assignment, all_configured
 from harness.runs.workspace import Workspace
 from harness.specs.catalog import Catalog
@@ -60,14 +60,16 @@ def prepare(wanted: Wanted, catalog: Catalog) -> tuple[Workspace, Plan]:
     """
     torch.set_num_threads(1)
     problems = [
-        Problem(scenario, replicates, entrants(wanted, catalog, scenario.name))
+        Problem(scenario, replicates, entrants(wanted, catalog, scenario))
         for scenario, replicates in wanted_scenarios(wanted, catalog)
     ]
+    homes = [tuning_home(problem.scenario, catalog) for problem in problems]
     device = torch.device(wanted.device)
     workspace = Workspace(Store(Path(wanted.store)), catalog, Path(wanted.data), device)
     for scenario, replicates, _ in problems:
         workspace.dataset(scenario.dataset).require_rows(scenario, replicates)
-    datasets = {name: workspace.dataset(name) for name in {p.scenario.dataset for p in problems}}
+    names = {p.scenario.dataset for p in problems} | {home.dataset for home in homes}
+    datasets = {name: workspace.dataset(name) for name in names}
     fingerprints = {name: dataset.fingerprint for name, dataset in datasets.items()}
     classes = {name: dataset.train.classes for name, dataset in datasets.items()}
     commit()  # cached now, while it is that of the code that was loaded
@@ -95,7 +97,10 @@ def wanted_scenarios(wanted: Wanted, catalog: Catalog) -> list[tuple[Scenario, l
 
 
 def derived(scenario: Scenario, *, backbone: str = "", dataset: str = "") -> Scenario:
-    """The scenario with another backbone or data set, which its name then mentions."""
+    """The scenario with another backbone or data set, which its name then mentions.
+
+    It has tuned settings of its own, even if the scenario uses those of another.
+    """
     backbone = backbone or scenario.backbone
     dataset = dataset or scenario.dataset
     pairs = ((backbone, scenario.backbone), (dataset, scenario.dataset))
@@ -103,7 +108,8 @@ def derived(scenario: Scenario, *, backbone: str = "", dataset: str = "") -> Sce
     for value in changed:
         _require_text(value)
     name = "+".join([scenario.name, *map(_name_part, changed)])
-    return replace(scenario, name=name, backbone=backbone, dataset=dataset)
+    tuned_as = "" if changed else scenario.tuned_as
+    return replace(scenario, name=name, backbone=backbone, dataset=dataset, tuned_as=tuned_as)
 
 
 def _require_text(value: str) -> None:
@@ -123,12 +129,14 @@ def _name_part(value: str) -> str:
     return f"{mark}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
 
 
-def entrants(wanted: Wanted, catalog: Catalog, scenario: str) -> list[Entrant]:
+def entrants(wanted: Wanted, catalog: Catalog, scenario: Scenario) -> list[Entrant]:
     """The methods with their settings in a scenario.
 
-    These are the defaults or the settings tuned for it; ``--set`` then overrides single ones.
+    These are the defaults, or the settings tuned for it or for its ``tuned_as``; ``--set`` then
+    overrides single ones.
     """
-    tuned = read(Path(wanted.tuned), scenario) if wanted.tuned else {}
+    home = tuning_home(scenario, catalog).name
+    tuned = read(Path(wanted.tuned), home) if wanted.tuned else {}
     return [
         _entrant(wanted, method, tuned.get(method.name))
         for method in wanted_methods(wanted, catalog)

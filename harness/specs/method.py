@@ -17,7 +17,7 @@ from harness.specs.checks import (
 from harness.specs.configs import check_search, checked_config
 from harness.specs.forgetting import KINDS
 from harness.specs.names import check_name
-from harness.specs.part import WITH_RETAIN, WITHOUT_RETAIN, check_marks, idle
+from harness.specs.part import check_marks, idle
 from harness.specs.scenario import Scenario
 from harness.specs.search import Setting
 
