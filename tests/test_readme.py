@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.leaderboard.publish import differing, files, literature, published_lines
+from harness.leaderboard.publish import differing, files, literature, published
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -138,7 +138,8 @@ def test_every_option_on_a_page_is_in_the_help_of_its_verb(page, capsys):
 
 
 def test_the_committed_pages_match_the_committed_records():
-    wanted = files(published_lines(BOARDS), literature=literature(BOARDS))
+    found = published(BOARDS, print)
+    wanted = files(found.lines, found, literature(BOARDS))
 
     assert wanted["README.md"].count("digits-random10.md")
     assert differing(BOARDS, wanted) == []

@@ -30,10 +30,13 @@ def tuning_notes(plan: Plan, catalog: Catalog, tuned: str) -> Iterator[str]:
     untuned: dict[str, list[str]] = defaultdict(list)
     tunable: dict[str, list[str]] = defaultdict(list)
     for run in own:
-        if catalog.methods[run.method].search:
-            tunable[run.scenario.name].append(run.method)
+        scenario = run.scenario
+        if catalog.methods[run.method].searched(scenario):
+            where = f"{scenario.name} (tuned as {scenario.tuned_as})"
+            where = where if scenario.tuned_as else scenario.name
+            tunable[where].append(run.method)
             if not run.chosen:
-                untuned[run.scenario.name].append(run.method)
+                untuned[where].append(run.method)
     if untuned:
         yield _untuned(untuned, tunable, tuned)
 
@@ -43,9 +46,11 @@ def _outdated(runs: Collection[PlannedRun]) -> Iterator[str]:
     for run in runs:
         _, outdated, what = run.chosen.partition(OF)
         if outdated:
-            found[run.method][what].append(run.scenario.name)
+            found[run.method][what].append(run.scenario.tuned_as or run.scenario.name)
     for method, by_age in found.items():
-        ages = "; ".join(f"{what} ({', '.join(names)})" for what, names in by_age.items())
+        ages = "; ".join(
+            f"{what} ({', '.join(dict.fromkeys(names))})" for what, names in by_age.items()
+        )
         yield f"{method} runs with settings tuned for {ages}; `unlearn tune {method}` renews them"
 
 

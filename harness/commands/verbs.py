@@ -159,10 +159,11 @@ TUNE = Verb(
             ),
             argument(
                 "--replicates",
-                "the number of original models that each trial runs on (default: 1)",
+                "the number of original models that each trial runs on; the best settings are "
+                "confirmed on as many others (default: 4)",
                 metavar="N",
                 type=whole(1, 100),
-                default=1,
+                default=4,
             ),
         ],
         RESOURCES: [

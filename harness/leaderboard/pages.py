@@ -64,8 +64,8 @@ BETTER = {"high": "higher", "low": "lower", "match": "nearer to the retrained mo
 
 def render(
     lines: Iterable[Line],
-    tunings: Tunings = MappingProxyType({}),
     literature: Literature | None = None,
+    tunings: Tunings = MappingProxyType({}),
 ) -> dict[str, str]:
     """File name → page. The same lines in any order give the same pages."""
     literature = literature or Literature()
@@ -78,7 +78,7 @@ def render(
         name = table.scenario.name
         note = described.pop(name).note if name in described else ""
         block = published_block(name, published, note, table)
-        pages[f"{name}.md"] = scenario_page(table, tunings, block)
+        pages[f"{name}.md"] = scenario_page(table, block, tunings)
     for name, words in described.items():
         pages[f"{name}.md"] = "\n".join([MARK, *unmeasured_page(name, words, published)])
     scenarios = [page.removesuffix(".md") for page in pages]
@@ -95,7 +95,7 @@ def render(
 
 
 def scenario_page(
-    table: Table, tunings: Tunings = MappingProxyType({}), published: Sequence[str] = ()
+    table: Table, published: Sequence[str] = (), tunings: Tunings = MappingProxyType({})
 ) -> str:
     """All methods of one scenario, how they were tuned, and what papers print on it."""
     scenario = table.scenario

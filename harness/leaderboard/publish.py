@@ -110,7 +110,7 @@ def files(
         f"records/{name}.jsonl": "".join(f"{text}\n" for text in texts)
         for name, texts in by_file.items()
     }
-    return {**records, **render(lines, before.tunings, literature)}
+    return {**records, **render(lines, literature, before.tunings)}
 
 
 def _homes(

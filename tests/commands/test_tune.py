@@ -61,7 +61,8 @@ def test_methods_without_tuned_settings_are_named_in_one_line(unlearn):
 
 def test_tune_writes_settings_that_run_uses_and_the_page_names(unlearn, work):
     words = ("finetune", "retrain-short", "--scenario", "tiny-long")
-    status, out, err = unlearn("tune", *words, "--trials", "3", "--workers", "1")
+    few = ("--trials", "3", "--replicates", "1")
+    status, out, err = unlearn("tune", *words, *few, "--workers", "1")
     unlearn("run", *words)
     unlearn("leaderboard")
 
@@ -69,7 +70,11 @@ def test_tune_writes_settings_that_run_uses_and_the_page_names(unlearn, work):
     chosen = read(work / "leaderboards" / "tuned", "tiny-long")["finetune"]
     assert status == 0, err
     assert "skipped: retrain-short: has no search space and runs at its defaults" in out
-    assert "(tuned, 3 trials)" in out
+    kept, last = chosen.best.gap, chosen.gap_after(3)
+    assert f"average gap {kept:.2f} on fresh originals, defaults over the budget" in out
+    assert f"(tuned, 3 trials: none after 1, {last:.2f} after 3)" in out
+    block = page[page.index("## Tuning") :]
+    assert f"| finetune | – | – | – | over the budget | {kept:.2f} |" in block
     assert len(chosen.trials) == 3
     assert page.count("| tuned, 3 trials ") == 1
     assert page.count("trials, of") == 0
@@ -90,7 +95,8 @@ def test_the_reason_why_no_trial_succeeded_gives_the_budget_and_how_many_trials_
 
 def test_ctrl_c_stops_a_tuning_at_once_and_the_same_command_continues_it(work):
     command = [sys.executable, "-m", "harness.cli", "tune", "finetune", "--scenario", "tiny-long"]
-    command += ["-p", "tiny_plugin.py", "--device", "cpu", "--workers", "1", "--trials"]
+    command += ["-p", "tiny_plugin.py", "--device", "cpu", "--workers", "1"]
+    command += ["--replicates", "1", "--trials"]
     started = subprocess.Popen([*command, "1000"], stderr=subprocess.PIPE, text=True)
     studies = work / "runs" / "tuning" / "studies"
     while not any(
@@ -106,7 +112,7 @@ def test_ctrl_c_stops_a_tuning_at_once_and_the_same_command_continues_it(work):
     assert started.returncode == 130
     assert err.endswith("unlearn: stopped; run the same command again to continue\n")
     assert again.returncode == 0, again.stderr
-    assert "(tuned, 2 trials)" in again.stdout
+    assert "(tuned, 2 trials: " in again.stdout
 
 
 def test_defaults_can_be_requested_despite_tuned_settings(unlearn, work):
@@ -128,3 +134,55 @@ def test_tuned_settings_that_no_longer_fit_the_method_are_an_error(unlearn, work
 
     assert status == 2
     assert "the settings tuned for 'finetune' no longer fit it" in err
+
+
+TUNED_ELSEWHERE = """
+from dataclasses import replace
+from harness import hookimpl
+from tiny_plugin import TINY
+
+@hookimpl
+def unlearning_scenarios():
+    return [
+        replace(TINY, name="like-tiny", tuned_as="tiny"),
+        replace(TINY, name="lost", tuned_as="tinny"),
+        replace(TINY, name="twice", tuned_as="like-tiny"),
+    ]
+"""
+
+
+def test_a_scenario_uses_the_settings_tuned_on_the_one_that_it_names(unlearn, work, monkeypatch):
+    monkeypatch.syspath_prepend(work)
+    (work / "elsewhere.py").write_text(TUNED_ELSEWHERE)
+    trial = Trial({"lr": 0.5}, 1.0, 100.0)
+    write(work / "leaderboards" / "tuned", "tiny", {"finetune": Tuning("then", 1, (trial,))})
+    words = ("finetune", "-p", "elsewhere.py", "--scenario")
+
+    _, _, err = unlearn("run", *words, "like-tiny", "--replicates", "1")
+    unlearn("leaderboard")
+    refused = unlearn("tune", *words, "like-tiny")
+    lost = unlearn("run", *words, "lost")
+    twice = unlearn("run", *words, "twice")
+
+    page = (work / "leaderboards" / "like-tiny.md").read_text()
+    assert "| tuned on tiny, 1 trial, of an earlier source and an unknown definition " in page
+    assert "`lr=0.5`" in page
+    assert "[tuned/tiny.json](tuned/tiny.json)" in page
+    assert "| finetune | 1.00 " in page[page.index("## Tuning") :]
+    assert "an earlier source and an unknown definition (tiny)" in err
+    assert (refused[0], refused[2].count("\n")) == (2, 1)
+    assert "'like-tiny' uses the settings tuned for 'tiny'; give --scenario tiny" in refused[2]
+    assert (lost[0], lost[2].count("\n")) == (2, 1)
+    assert "scenario 'lost': tuned_as: unknown scenario 'tinny'; did you mean 'tiny'" in lost[2]
+    assert (twice[0], twice[2].count("\n")) == (2, 1)
+    assert "got 'like-tiny', which uses those of 'tiny'" in twice[2]
+
+
+def test_a_page_lists_only_settings_that_have_a_part(unlearn, work):
+    unlearn("run", "random-labels", "--scenario", "tiny", "--replicates", "1", "--defaults")
+    unlearn("leaderboard")
+
+    page = (work / "leaderboards" / "tiny.md").read_text()
+
+    assert "| `epochs=4`, `lr=0.02` |" in page
+    assert "without_retain" not in page

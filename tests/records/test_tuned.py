@@ -32,6 +32,41 @@ def test_tuned_settings_are_read_as_they_were_written(tmp_path):
     assert json.loads((tmp_path / "s.json").read_text())["b"]["settings"] == {"lr": 0.1}
 
 
+FIRST, SECOND, THIRD = (
+    Trial({"lr": 0.1}, 3.0, 1.0),
+    Trial({"lr": 0.2}, None, 2.0, "over the budget"),
+    Trial({"lr": 0.3}, 1.0, 4.0),
+)
+
+
+def test_the_confirmed_gap_chooses_the_settings_and_its_cost_counts(tmp_path):
+    fresh = (replace(FIRST, gap=2.0), replace(THIRD, gap=2.5))
+    tuning = Tuning("x", 1, (FIRST, SECOND, THIRD), confirmed=fresh)
+
+    write(tmp_path, "s", {"m": tuning})
+
+    entry = json.loads((tmp_path / "s.json").read_text())["m"]
+    assert read(tmp_path, "s") == {"m": tuning}
+    assert (entry["settings"], entry["gap"]) == ({"lr": 0.1}, 2.0)
+    assert (tuning.best, tuning.defaults) == (fresh[0], fresh[0])
+    assert tuning.passes == 1 + 2 + 4 + 1 + 4
+    assert [tuning.gap_after(count) for count in (1, 2, 3, 20)] == [3.0, 3.0, 1.0, 1.0]
+
+
+def test_settings_of_an_earlier_version_are_written_without_a_confirmation(tmp_path):
+    write(tmp_path, "s", {"m": Tuning("x", 1, (FIRST, THIRD))})
+
+    assert "confirmed" not in json.loads((tmp_path / "s.json").read_text())["m"]
+    assert read(tmp_path, "s")["m"].defaults is None
+
+
+def test_the_defaults_and_the_best_few_settings_are_confirmed_once_each():
+    tuning = Tuning("x", 1, (FIRST, SECOND, THIRD, replace(THIRD, gap=1.5), SECOND))
+
+    assert tuning.candidates(3) == [FIRST, THIRD]
+    assert Tuning("x", 1, (SECOND, THIRD, FIRST)).candidates(1) == [THIRD]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -59,6 +94,8 @@ ENTRY = {"settings": {"lr": 0.5}, "gap": 1.0, "source": "x", "replicates": 1, "t
     [
         ({**ENTRY, "sampler": "new"}, "unknown field 'sampler', perhaps of a newer version"),
         ({**ENTRY, "trials": [{**TRIAL, "seconds": 1.0}]}, "unknown field 'seconds'"),
+        ({**ENTRY, "confirmed": [{**TRIAL, "seconds": 1.0}]}, "unknown field 'seconds'"),
+        ({**ENTRY, "confirmed": [{**TRIAL, "gap": 3.0}]}, "not those of its best trial"),
         ({**ENTRY, "settings": {"lr": 0.7}}, "not those of its best trial"),
         ({**ENTRY, "trials": []}, "expected at least one trial"),
         ({**ENTRY, "replicates": "1"}, "Expected `int`, got `str` - at `$.replicates`"),
@@ -117,6 +154,7 @@ def test_a_tuning_says_whether_it_is_outdated(source, problem, chosen):
     tuning = Tuning(source, 1, (Trial({}, 1.0, 1.0), Trial({}, 2.0, 1.0)), problem)
 
     assert tuning.chosen("now", "now") == chosen
+    assert tuning.chosen("now", "now", "t") == chosen.replace("tuned, ", "tuned on t, ")
 
 
 def test_a_tuning_is_outdated_when_the_scenarios_definition_changes(catalog):

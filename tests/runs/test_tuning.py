@@ -67,7 +67,74 @@ def test_a_method_is_tuned_by_the_requested_number_of_trials(catalog, tmp_path):
     assert len(tuning.trials) == 4
     assert len({json.dumps(trial.settings) for trial in tuning.trials}) == 4
     assert all(0 <= trial.settings["epochs"] <= 3 for trial in tuning.trials)
-    assert tuning.best.gap == min(t.gap for t in tuning.trials if t.gap is not None)
+    assert tuning.best.gap == min(t.gap for t in tuning.confirmed if t.gap is not None)
+
+
+def test_the_first_trials_are_the_defaults_and_points_around_them(catalog, tmp_path):
+    setup = prepare(catalog, tmp_path)
+    within = replace(METHOD, config=Config(epochs=0, lr=0.1, kind="b"))
+
+    tuning = tune(within, setup, 4)
+
+    rates = [trial.settings["lr"] for trial in tuning.trials]
+    assert rates[:3] == [0.1, 0.03333, 0.3]
+    assert [t.settings["kind"] for t in tuning.trials[:3]] == ["b"] * 3
+    assert rates[3] not in rates[:3]
+
+
+def test_the_kept_settings_are_the_best_on_originals_that_no_trial_used(catalog, tmp_path):
+    setup = prepare(catalog, tmp_path)
+    method = replace(METHOD, config=Config(epochs=0))
+
+    tuning = tune(method, setup, 8)
+
+    fresh = setup.on_fresh_originals()
+    again = [fresh.judge(method, replace(Config(), **t.settings), t) for t in tuning.confirmed]
+    assert not {r.seed for r in setup.replicates} & {r.seed for r in fresh.replicates}
+    assert [trial.gap for trial in again] == [trial.gap for trial in tuning.confirmed]
+    assert tuning.confirmed[0].settings == tuning.trials[0].settings
+    assert len(tuning.confirmed) == 4
+    assert tuning.best.gap == min(trial.gap for trial in again)
+    assert tuning.passes == sum(t.passes for t in (*tuning.trials, *tuning.confirmed))
+
+
+def test_a_setting_without_a_part_is_not_searched(catalog, tmp_path):
+    random_labels = catalog.methods["random-labels"]
+    scenario = catalog.scenarios["tiny"]
+
+    granted = tune(random_labels, prepare(catalog, tmp_path), 2)
+    blind = random_labels.searched(replace(scenario, retain_access=0))
+
+    assert [{*trial.settings} for trial in granted.trials] == [{"epochs", "lr"}] * 2
+    assert {*blind} == {"epochs_without_retain", "lr_without_retain"}
+
+
+def test_a_command_killed_after_it_chose_a_first_point_tries_it_once(catalog, tmp_path):
+    setup = prepare(catalog, tmp_path / "a")
+    whole = tune(METHOD, prepare(catalog, tmp_path / "b"), 4)
+    tune(METHOD, setup, 1)
+    (journal,) = (tmp_path / "a" / "tuning" / "studies").glob("*.log")
+    load_study(journal).enqueue_trial(dict(whole.trials[1].settings))
+
+    continued = tune(METHOD, setup, 4)
+
+    assert continued.trials == whole.trials
+
+
+def test_fewer_methods_than_processes_share_them(catalog, tmp_path):
+    setup = replace(prepare(catalog, tmp_path), resources=Resources(workers=5))
+
+    shares = [setup.shared_by(count).resources.workers for count in (1, 2, 5, 9)]
+
+    assert shares == [5, 2, 1, 1]
+    assert replace(setup, resources=Resources()).shared_by(2).resources.workers == 0
+
+
+def test_a_scenario_with_the_settings_of_another_is_not_tuned(catalog, tmp_path):
+    scenarios = {"tiny": replace(catalog.scenarios["tiny"], tuned_as="tiny-long")}
+
+    with pytest.raises(UserError, match="uses the settings tuned for 'tiny-long'; give --scenario"):
+        prepare(replace(catalog, scenarios=scenarios), tmp_path)
 
 
 def test_a_trial_over_the_budget_has_no_gap_and_costs_no_more_than_the_budget(catalog, tmp_path):

@@ -45,6 +45,13 @@ def test_the_references_may_be_named_although_they_are_no_methods(catalog):
     assert wanted_methods(Wanted(methods=("original", "retrain")), catalog) == []
 
 
+def test_a_derived_scenario_has_tuned_settings_of_its_own():
+    base = Scenario("s", "d", "b", Recipe(1, 0.1), RandomFraction(0.1), tuned_as="t")
+
+    assert derived(base).tuned_as == "t"
+    assert derived(base, backbone="b2").tuned_as == ""
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
