@@ -31,7 +31,7 @@ def execute(arguments: argparse.Namespace) -> int:
     methods = [each.name for each in _searchable(wanted, catalog)]
     if not methods:
         return 0
-    resources = machine.resources(arguments, min(machine.workers(arguments), len(methods)))
+    resources = machine.resources(arguments, machine.workers(arguments))
     setup = TrialSetup.prepare(
         scenario,
         catalog,
@@ -62,13 +62,14 @@ def _result(tuning: Tuning, best: Trial) -> str:
         for key, value in best.settings.items()
     )
     first, defaults = tuning.trials[0], tuning.defaults
-    known = f"{defaults.gap:.2f}" if defaults and defaults.gap is not None else first.note
+    failed = (defaults or first).note
+    known = f"{defaults.gap:.2f}" if defaults and defaults.gap is not None else failed
     counts = sorted({count for count in AFTER if count < len(tuning.trials)} | {len(tuning.trials)})
     gaps = [(count, tuning.gap_after(count)) for count in counts]
     course = ", ".join(f"{'none' if g is None else f'{g:.2f}'} after {count}" for count, g in gaps)
     return (
-        f"average gap {best.gap:.2f} on fresh originals, defaults {known}, with "
-        f"{settings or 'its defaults'} ({tuning}: {course})"
+        f"average gap {best.gap:.2f} on fresh originals, defaults {known}, with {settings} "
+        f"({tuning}: {course})"
     )
 
 
@@ -114,6 +115,8 @@ def _why(tuning: Tuning | str) -> str:
     """Why a method has no tuned settings."""
     if isinstance(tuning, str):
         return tuning
+    if tuning.confirmed:
+        return f"none of the best settings succeeded on fresh originals: {tuning.confirmed[0].note}"
     *_, last = notes = [trial.note for trial in tuning.trials]
     if last != OVER:
         return f"no trial succeeded: {last}"

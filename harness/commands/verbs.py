@@ -169,8 +169,8 @@ TUNE = Verb(
         RESOURCES: [
             dataclasses.replace(
                 WORKERS,
-                explanation="the number of methods to tune in parallel (default: one per core on "
-                "the CPU, one on a GPU)",
+                explanation="the number of parallel processes, one for each method, or several if "
+                "there are fewer methods (default: one per core on the CPU, one on a GPU)",
                 settings={**WORKERS.settings, "type": whole(1, 256)},
             ),
             STEP_TIMEOUT,

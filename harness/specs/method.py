@@ -62,7 +62,8 @@ class Method:
     defined_for: frozenset[str] = KINDS
     paper: str = ""
     search: Mapping[str, Setting] = field(default_factory=dict)
-    """Setting → the values that tuning may try; if empty, the method runs at its defaults."""
+    """Setting → the values that tuning may try; if empty, the method runs at its defaults. Where a
+    setting has no part, which its field's metadata says (``WITH_RETAIN``), it is not searched."""
     at_training: Callable[[nn.Module, Data], Mapping[str, Tensor]] | None = None
     """Computes statistics of the original model and its whole train set, stored when the model is
     trained. Pages mark such a method, because these statistics are unavailable once training is

@@ -91,6 +91,10 @@ def test_the_reason_why_no_trial_succeeded_gives_the_budget_and_how_many_trials_
         "of a run; search fewer epochs"
     )
     assert _why(Tuning("s", 1, (over, died))) == "no trial succeeded: the process died"
+    lone = Tuning("s", 1, (Trial({"epochs": 1}, 2.0, 9.0),), confirmed=(died,))
+    assert _why(lone) == (
+        "none of the best settings succeeded on fresh originals: the process died"
+    )
 
 
 def test_ctrl_c_stops_a_tuning_at_once_and_the_same_command_continues_it(work):
