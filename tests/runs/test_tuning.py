@@ -150,6 +150,25 @@ def test_a_trial_over_the_budget_has_no_gap_and_costs_no_more_than_the_budget(ca
     assert setup.most_passes == pytest.approx(BUDGET * retrained.spending.passes.mean, rel=0.01)
 
 
+def test_a_trial_over_the_budget_is_run_once_and_not_on_every_original(catalog, tmp_path):
+    calls = []
+
+    def counted(task, config):
+        calls.append(config)
+        return unlearn(task, config)
+
+    method = Method("counted", counted, Config())
+    own = replace(catalog, methods={**catalog.methods, "counted": method})
+    setup = prepare(own, tmp_path, replicates=2)
+
+    over = setup.judge(method, Config(epochs=2), {})
+    calls_over = len(calls)
+    setup.judge(method, Config(epochs=0), {})
+
+    assert over.passes == pytest.approx(2 * setup.most_passes)
+    assert (calls_over, len(calls)) == (1, 3)
+
+
 def test_an_interrupted_tuning_ends_like_an_uninterrupted_one(catalog, tmp_path):
     whole = tune(METHOD, prepare(catalog, tmp_path / "a"), 10)
 
