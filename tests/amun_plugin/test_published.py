@@ -9,7 +9,7 @@ from update_rules import again, state
 
 from amun_plugin import Pgd
 from amun_plugin.method import PUBLISHED, AmunConfig, amun, mixture, unlearning_methods
-from harness import Recipe, UserError, batches
+from harness import RandomFraction, Recipe, Scenario, UserError, batches
 from harness.plugins.catalog import Catalog
 from harness.runs.wanted import Wanted, entrants
 
@@ -91,7 +91,8 @@ def chosen(*settings, tuned=""):
     """The config of ``amun`` after these ``--set``."""
     catalog = Catalog(methods={"amun": unlearning_methods()[0]})
     wanted = Wanted(methods=("amun",), settings=settings, tuned=tuned)
-    return entrants(wanted, catalog, "s")[0].config
+    scenario = Scenario("s", "digits", "test_resnet", Recipe(5, 0.1), RandomFraction(0.1))
+    return entrants(wanted, catalog, scenario)[0].config
 
 
 def test_the_published_schedule_can_be_asked_for_on_the_command_line():

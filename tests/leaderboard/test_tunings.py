@@ -52,8 +52,8 @@ def test_there_is_no_block_without_a_tuned_method_of_the_page():
 def test_a_page_has_the_block_of_the_scenario_that_its_settings_were_tuned_on():
     lines = world({"m": 4})
 
-    page = scenario_page(tables(lines)[0], {"s": {"m": NEW}})
+    page = scenario_page(tables(lines)[0], tunings={"s": {"m": NEW}})
 
     assert "## Tuning" in page
-    assert render(lines, {"s": {"m": NEW}})["s.md"] == page
+    assert render(lines, tunings={"s": {"m": NEW}})["s.md"] == page
     assert "## Tuning" not in scenario_page(tables(lines)[0])
