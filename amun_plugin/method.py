@@ -52,7 +52,7 @@ class AmunConfig(FineTuning):
     Raises TypeError or ValueError for a setting out of range.
     """
 
-    epochs: int = 4
+    epochs: int = 3
     lr: float = 0.045
     epochs_without_retain: int = 20
     """Many small steps do what few large ones cannot."""
