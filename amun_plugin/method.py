@@ -121,7 +121,7 @@ def amun(task: Task, config: AmunConfig) -> nn.Module:
 
     The examples keep the labels that the original gives them; they are neither augmented nor
     rounded to 8 bits. Deviation of the defaults, but not of ``PUBLISHED``: a one-cycle learning
-    rate over 4 epochs instead of the authors' 10 epochs with StepLR.
+    rate over 3 epochs instead of the authors' 10 epochs with StepLR.
     """
     return fine_tune(task, mixture(task, config), recipe=config.recipe(task))
 
