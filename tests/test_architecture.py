@@ -64,7 +64,10 @@ INSIDE = {
         {"forget_rules"},
         {"catalog"},
     ),
-    "protocols": ({"estimates"}, {"accuracy", "confidence_mia", "entropy_mia", "loss_mia"}),
+    "protocols": (
+        {"estimates"},
+        {"accuracy", "affected_class", "confidence_mia", "entropy_mia", "loss_mia"},
+    ),
     "records": (
         {"csv_rows", "lines", "literature", "store"},
         {"published", "tuned", "versions"},
@@ -85,8 +88,8 @@ INSIDE = {
     "specs": (
         {"checks", "names"},
         {"row_numbers", "shares"},
-        {"augmentation", "forgetting", "protocol", "published", "search"},
-        {"configs", "data", "recorded_rule"},
+        {"augmentation", "forgetting", "published", "search"},
+        {"configs", "data", "protocol", "recorded_rule"},
         {"scenario"},
         {"part"},
         {"method"},

@@ -12,6 +12,7 @@ from harness.errors import unknown
 from harness.leaderboard.pages import task
 from harness.records.lines import plain
 from harness.specs.catalog import Catalog
+from harness.specs.forgetting import KINDS as FORGET_KINDS
 
 KINDS = ("methods", "backbones", "datasets", "protocols", "scenarios", "suites", "publications")
 
@@ -36,7 +37,7 @@ def _table(kind: str, catalog: Catalog) -> tuple[list[str], list[list[str]]]:
         "methods": (["settings", "paper"], _method),
         "backbones": ([], lambda _: []),
         "datasets": (["source"], lambda spec: [spec.source]),
-        "protocols": (["measures", "paper"], _protocol),
+        "protocols": (["measures", "defined for", "paper"], _protocol),
         "scenarios": (["task", "dataset", "backbone"], _scenario),
         "suites": (["scenarios", "methods"], _suite),
         "publications": (["scenarios", "numbers"], _publication),
@@ -55,7 +56,8 @@ def _method(spec: Any) -> list[str]:
 
 
 def _protocol(spec: Any) -> list[str]:
-    return [", ".join(metric.name for metric in spec.metrics), spec.paper]
+    kinds = "all" if spec.defined_for == FORGET_KINDS else ", ".join(sorted(spec.defined_for))
+    return [", ".join(metric.name for metric in spec.metrics), kinds, spec.paper]
 
 
 def _scenario(spec: Any) -> list[str]:

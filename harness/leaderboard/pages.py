@@ -41,7 +41,11 @@ TITLES = {
     "accuracy.forget": "Forget acc. (%)",
     "accuracy.retain": "Retain acc. (%)",
     "accuracy.test": "Test acc. (%)",
+    "affected-class.retain": "Class retain acc. (%)",
+    "affected-class.test": "Class test acc. (%)",
 }
+AFFECTED = ("affected-class.retain", "affected-class.test")
+"""Of the class that is forgotten, in whole or in part: columns where some row has a value."""
 
 REFERENCE_ROWS = (
     f"Two rows are references, not methods: `{ORIGINAL}` is the model before unlearning, "
@@ -235,7 +239,11 @@ def _problem(table: Table) -> str:
 def _main_table(table: Table) -> str:
     mia = table.components[-1]
     titles = [TITLES[name] for name in ACCURACIES]
+    affected = [
+        name for name in AFFECTED if any(metric_of(row, name) != NONE for row in table.rows)
+    ]
     head = ["Rank", "Method", "Note", "Average gap", "95 % interval", *titles, f"{mia} (%)"]
+    head += [TITLES[name] for name in affected]
     head += ["Seconds", "Passes", *(["Settings", "Tuning passes"] if table.tuned else []), "n"]
     rows = [
         [
@@ -244,7 +252,7 @@ def _main_table(table: Table) -> str:
             note_of(row, table),
             gap_of(row),
             interval(row.gap),
-            *(metric_of(row, name) for name in table.components),
+            *(metric_of(row, name) for name in (*table.components, *affected)),
             seconds_of(row),
             passes_of(row),
             *([chosen_of(row), tuning_of(row)] if table.tuned else []),

@@ -41,7 +41,10 @@ def unlearning_datasets() -> Iterable[Dataset]:
 
 @hookspec
 def unlearning_protocols() -> Iterable[Protocol]:
-    """Evaluation protocols; each is measured on every run, including earlier ones."""
+    """Evaluation protocols.
+
+    Each is measured on every run whose kind of forget set it is defined for, earlier runs included.
+    """
     raise NotImplementedError
 
 

@@ -18,7 +18,14 @@ def measure(evidence: Evidence) -> dict[str, Estimate]:
     """The share of the forget set that a support-vector classifier calls non-members, in percent.
 
     It learns from this model's confidence in the recorded label. Members are the first
-    ``len(test)`` rows of the retain set; non-members are the whole test set. Nothing is random.
+    ``len(test)`` rows of the retain set, in the order of the train set, or all if there are fewer;
+    non-members are the whole test set. Nothing is random.
+
+    SalUn's released code takes the same rows; Unlearn-Sparse, AMUN and arXiv 2605.31317 describe a
+    random draw of as many. The two are alike where the train set is in no order, as torchvision's
+    are. A ``folder:`` data set is sorted by class: if its retain set is larger than its test set,
+    the members come from its first classes alone, and the score also reflects how confident the
+    model is in these classes.
     """
     logits, labels = evidence.target, evidence.labels
     size = len(labels.test)

@@ -62,9 +62,10 @@ class Recorded:
 
 
 def plan_measurements(workspace: Workspace, say: Say) -> Plan:
-    """The plan to apply every protocol to every recorded run whose logits and data exist.
+    """The plan to apply each protocol to the recorded runs that it is defined for.
 
-    ``say`` gets one line for each reason why runs of a scenario are left out.
+    Runs whose logits or data no longer exist are left out; ``say`` gets one line for each reason
+    why runs of a scenario are.
     """
     steps: list[Step] = []
     left_out: dict[tuple[str, str], list[PlannedRun]] = defaultdict(list)

@@ -179,8 +179,13 @@ def measurements(
     run: PlannedRun,
     protocols: Iterable[Protocol],
 ) -> Iterator[Step]:
-    """The steps that measure protocols on a run, from its logits and those of retraining."""
+    """The steps that measure protocols on a run, from its logits and those of retraining.
+
+    A protocol that is not defined for the run's kind of forget set has no step.
+    """
     for protocol in protocols:
+        if run.scenario.forget.kind not in protocol.defined_for:
+            continue
         needs = (record, logits, *retrained)
         yield Step(measurement_of(record, protocol), needs, run, protocol)
 

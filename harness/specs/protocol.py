@@ -17,6 +17,7 @@ from harness.specs.checks import (
     Whole,
     settle,
 )
+from harness.specs.forgetting import KINDS
 from harness.specs.names import check_name
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class Protocol:
     metrics: tuple[Metric, ...]
     measure: Callable[[Evidence], Mapping[str, Estimate]]
     paper: str = ""
+    defined_for: frozenset[str] = KINDS
+    """The kinds of forget set on which it is measured; on others it is left out."""
 
     def __post_init__(self) -> None:
         check_name("protocol", self.name)
@@ -152,7 +155,9 @@ class Protocol:
             metrics=Several(Exactly((Metric,)), "Metric", least=1),
             measure=Function(),
             paper=Text(empty=True),
+            defined_for=Several(OneOf(tuple(sorted(KINDS))), "kinds of forget set", least=1),
         )
+        object.__setattr__(self, "defined_for", frozenset(self.defined_for))
         names = [metric.name for metric in self.metrics]
         if len({*names}) < len(names):
             raise ValueError(f"protocol {self.name!r}: its metrics share a name; got {names}")

@@ -3,7 +3,7 @@
 import random
 from time import perf_counter
 
-from worlds import lines, row, world
+from worlds import cells, lines, row, world
 
 from harness import Estimate, Metric
 from harness.leaderboard.pages import render, scenario_page
@@ -69,6 +69,18 @@ def test_a_metric_without_value_is_a_dash_with_its_reason():
     page = scenario_page(tables([*found, Measurement(run.run_id, "other", 1, tpr)])[0])
 
     assert "`other.tpr`: not measurable at n = 797" in page
+
+
+def test_a_class_page_has_the_affected_classs_accuracy_in_its_main_table():
+    found = world({"m": 0}, n=3)
+    whole = {"retain": Estimate(None, note="none"), "test": Estimate(40.0)}
+    for run in [line for line in found if isinstance(line, Run)]:
+        found.append(Measurement(run.run_id, "affected-class", 1, whole))
+
+    with_class, without = (cells(render(each)["s.md"], "m") for each in (found, world({"m": 0})))
+
+    assert with_class["Class test acc. (%)"] == "40.0 ± 0.0 (+0.0)"
+    assert with_class.keys() - without.keys() == {"Class test acc. (%)"}  # it has no retained image
 
 
 def test_a_page_says_what_each_metric_means_and_which_way_is_good():

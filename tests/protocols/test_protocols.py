@@ -11,19 +11,27 @@ from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from harness.plugins import hookspecs
-from harness.protocols import accuracy, confidence_mia, entropy_mia, loss_mia
+from harness.protocols import accuracy, affected_class, confidence_mia, entropy_mia, loss_mia
 from harness.protocols.estimates import proportion
-from harness.specs.protocol import Cost, Evidence, Labels, Outputs
+from harness.specs.forgetting import KINDS
+from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Outputs
 
-MODULES = [accuracy, confidence_mia, entropy_mia, loss_mia]
+MODULES = [accuracy, affected_class, confidence_mia, entropy_mia, loss_mia]
 PARTS = ("forget", "retain", "test")
 
 
-def evidence(*, forget=120, retain=400, test=250, nonmembers=None, classes=5, seed=0):
-    """Logits on a grid of 1/64, surer on the retain set than on the other two."""
+def evidence(
+    *, forget=120, retain=400, test=250, nonmembers=None, classes=5, seed=0, one_class=False
+):
+    """Logits on a grid of 1/64, surer on the retain set than on the other two.
+
+    With ``one_class`` every forget row is of class 3.
+    """
     generator = torch.Generator().manual_seed(seed)
     sizes, sureness = (forget, retain, test), (2.0, 4.0, 1.5)
     labels = [torch.randint(classes, (n,), generator=generator) for n in sizes]
+    if one_class:
+        labels[0].fill_(3)
     logits = []
     for label, sure in zip(labels, sureness, strict=True):
         noise = torch.randn(len(label), classes, generator=generator) * 2
@@ -68,14 +76,19 @@ def protocol(request):
     return only
 
 
+def suited(protocol, **sizes):
+    """Evidence of a kind that the protocol is defined for."""
+    return evidence(one_class="random" not in protocol.defined_for, **sizes)
+
+
 class TestEveryProtocol:
     def test_measures_exactly_the_metrics_that_it_declares(self, protocol):
-        estimates = protocol.measure(evidence())
+        estimates = protocol.measure(suited(protocol))
 
         assert list(estimates) == [metric.name for metric in protocol.metrics]
 
     def test_gives_percentages_inside_their_intervals(self, protocol):
-        estimates = protocol.measure(evidence(test=2000))
+        estimates = protocol.measure(suited(protocol, test=2000))
 
         for estimate in estimates.values():
             assert 0 <= estimate.low <= estimate.value <= estimate.high <= 100
@@ -86,7 +99,7 @@ class TestEveryProtocol:
         assert {metric.unit for metric in protocol.metrics} == {"%"}
 
     def test_does_not_see_a_constant_added_to_a_rows_logits(self, protocol):
-        given = evidence(test=2000)
+        given = suited(protocol, test=2000)
         shifted = {
             part: logits + torch.arange(len(logits))[:, None] % 7
             for part, logits in vars(given.target).items()
@@ -95,7 +108,7 @@ class TestEveryProtocol:
         assert protocol.measure(with_target(given, **shifted)) == protocol.measure(given)
 
     def test_does_not_see_the_order_of_the_forget_set(self, protocol):
-        given = evidence(test=1000, nonmembers=torch.arange(1000))
+        given = suited(protocol, test=1000, nonmembers=torch.arange(1000))
         order = torch.randperm(120, generator=torch.Generator().manual_seed(1))
         permuted = replace(
             with_target(given, forget=given.target.forget[order]),
@@ -108,13 +121,15 @@ class TestEveryProtocol:
             assert after[name].value == pytest.approx(estimate.value, abs=1e-9)
 
     def test_takes_each_label_for_its_own_row(self, protocol):
-        given = evidence()
-        wrong = replace(given, labels=replace(given.labels, forget=given.labels.forget.roll(1)))
+        given = suited(protocol)
+        part = "forget" if protocol.defined_for == KINDS else "test"  # else they are of one class
+        rolled = {part: getattr(given.labels, part).roll(1)}
+        wrong = replace(given, labels=replace(given.labels, **rolled))
 
         assert protocol.measure(wrong) != protocol.measure(given)
 
     def test_gives_the_same_twice_and_leaves_the_evidence_alone(self, protocol):
-        given, untouched = evidence(), evidence()
+        given, untouched = suited(protocol), suited(protocol)
 
         first, second = protocol.measure(given), protocol.measure(given)
 
@@ -124,7 +139,7 @@ class TestEveryProtocol:
             assert torch.equal(getattr(given.labels, part), getattr(untouched.labels, part))
 
     def test_measures_enormous_logits(self, protocol):
-        given = evidence(test=2000)
+        given = suited(protocol, test=2000)
         huge = {part: logits * 1e30 for part, logits in vars(given.target).items()}
 
         estimates = protocol.measure(with_target(given, **huge))
@@ -142,6 +157,7 @@ class TestEveryProtocol:
         manager.check_pending()
         assert sorted(protocol.name for protocols in offered for protocol in protocols) == [
             "accuracy",
+            "affected-class",
             "confidence-mia",
             "entropy-mia",
             "loss-mia",
@@ -165,6 +181,55 @@ class TestAccuracy:
 
         assert estimates["test"].value is None
         assert estimates["test"].note
+
+
+class TestAffectedClass:
+    def test_counts_the_rows_of_the_forget_sets_class_apart_from_all_others(self):
+        given = evidence(retain=300, test=200, one_class=True)
+        rows = {
+            part: [
+                (int(logits.argmax()) == int(label), int(label) == 3)
+                for logits, label in zip(
+                    getattr(given.target, part), getattr(given.labels, part), strict=True
+                )
+            ]
+            for part in ("retain", "test")
+        }
+
+        estimates = affected_class.measure(given)
+
+        for part, found in rows.items():
+            own = [correct for correct, is_own in found if is_own]
+            others = [correct for correct, is_own in found if not is_own]
+            assert estimates[part] == proportion(sum(own), len(own))
+            assert estimates[f"others-{part}"] == proportion(sum(others), len(others))
+
+    def test_a_class_that_is_forgotten_as_a_whole_has_no_retain_accuracy(self):
+        given = evidence(one_class=True)
+        kept = given.labels.retain != 3
+        whole = replace(
+            with_target(given, retain=given.target.retain[kept]),
+            labels=replace(given.labels, retain=given.labels.retain[kept]),
+        )
+
+        estimates = affected_class.measure(whole)
+
+        assert estimates["retain"] == Estimate(None, note="no retain image of the affected class")
+        assert estimates["others-retain"].n == int(kept.sum())
+        assert estimates["test"].value is not None
+
+    @pytest.mark.parametrize(
+        ("forget", "note"), [(120, "the forget set has 5 classes"), (0, "no forget images")]
+    )
+    def test_says_why_a_forget_set_of_no_single_class_has_no_value(self, forget, note):
+        estimates = affected_class.measure(evidence(forget=forget))
+
+        assert [*estimates.values()] == [Estimate(None, note=note)] * 4
+
+    def test_is_defined_for_classes_alone(self):
+        (protocol,) = affected_class.unlearning_protocols()
+
+        assert protocol.defined_for == {"class", "partial-class"}
 
 
 class TestLossMia:

@@ -1,11 +1,24 @@
 """New protocols are measured on old runs, and a newer version replaces an older one."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from suites import PROTOCOL, pages
 
-from harness import Estimate, Metric, Protocol
+from harness import (
+    ClassFraction,
+    Estimate,
+    Metric,
+    Protocol,
+    RandomFraction,
+    Recipe,
+    Replicate,
+    Scenario,
+    WholeClass,
+)
+from harness.runs.keys import PlannedRun
+from harness.runs.plan import measurements
 from harness.runs.steps import ProtocolError, checked
 
 
@@ -31,6 +44,37 @@ def test_a_newer_version_of_a_protocol_replaces_an_older_one(unlearn, finished, 
     page = (work / "leaderboards" / "tiny.md").read_text()
     assert "2.0 ± 0.0 (+0.0)" in page
     assert " 1.0 ± 0.0 (+0.0)" not in page
+
+
+@pytest.mark.parametrize(
+    ("rule", "measured"),
+    [
+        (RandomFraction(0.1), ["every"]),
+        (WholeClass(3), ["every", "of-classes"]),
+        (ClassFraction(3, 0.5), ["every"]),
+    ],
+)
+def test_a_protocol_is_measured_only_on_kinds_that_it_is_defined_for(rule, measured):
+    scenario = Scenario("s", "d", "b", Recipe(1, 0.1), rule)
+    run = PlannedRun(scenario, Replicate(0, 0), "m")
+    every = Protocol("every", 1, (Metric("a"),), len)
+    of_classes = replace(every, name="of-classes", defined_for={"class"})
+
+    steps = measurements(run.record, run.logits, [], run, [every, of_classes])
+
+    assert [step.protocol.name for step in steps] == measured
+
+
+def test_a_protocol_that_is_defined_for_no_recorded_run_is_measured_on_none(
+    unlearn, finished, work
+):
+    text = PROTOCOL.format(value="1.0", version=1)
+    (work / "mine.py").write_text(text.replace("measure)", "measure, defined_for={'class'})"))
+
+    status, out, err = unlearn("measure", "-p", "mine.py")
+
+    assert (status, err) == (0, "")
+    assert "measured 0 of 48" in out
 
 
 @pytest.mark.parametrize("value", ["float('nan')", "'high'"])

@@ -198,6 +198,7 @@ REFUSED = [
     (lambda v: protocol(metrics=v), [(), None, Metric("a"), ("a",), "a"], "metrics"),
     (lambda v: protocol(metrics=v), [(Metric("a"), Metric("a"))], "metrics share a name"),
     (lambda v: protocol(measure=v), [None, 3], "measure"),
+    (lambda v: protocol(defined_for=v), [(), "class", {"clas"}, None], "defined_for"),
     (Metric, ["", None, 3], "name"),
     (lambda v: Metric("a", goal=v), ["best", None], "goal"),
     (lambda v: Metric("a", unit=v), [None, 3], "unit"),
@@ -364,7 +365,8 @@ def test_lists_and_sets_become_tuples():
     assert (suite.scenarios, suite.methods) == (("a", "b"), ("m",))
     assert chosen.options == (1, 2, 0.5, "x", None, True)
     assert [type(each) for each in chosen.options[:3]] == [int, int, float]
-    assert method(defined_for=["class", "given"]).defined_for == frozenset({"class", "given"})
+    for spec in (method, protocol):
+        assert spec(defined_for=["class", "given"]).defined_for == frozenset({"class", "given"})
 
 
 def test_a_choice_may_contain_1_and_1_point_0_and_true():
