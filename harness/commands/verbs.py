@@ -92,17 +92,18 @@ RUN = Verb(
             argument(
                 "--replicates",
                 "the number of replicates, each with a seed of its own (default: the scenario's "
-                "number)",
+                "number); of a scenario that crosses seeds, so many of its pairs, of which the "
+                "first share no seed",
                 metavar="N",
                 type=whole(1, 1000),
                 default=0,
             ),
             argument(
                 "--seed",
-                "the seed of the first replicate; the next ones count up from it (default: 0)",
+                "the seed of the first replicate; the next ones count up from it (default: 0); "
+                "not for a scenario that crosses seeds",
                 metavar="FIRST",
                 type=whole(0, 10**9),
-                default=0,
             ),
             argument(
                 "--again",

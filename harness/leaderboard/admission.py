@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.leaderboard.clusters import independent
 from harness.leaderboard.grouping import ReplicateKey
 from harness.leaderboard.ranks import FEWEST_FOR_SETS
 from harness.records.lines import BY_HAND, FINISHED, Run
@@ -70,7 +71,7 @@ def page_replicates(entries: Iterable[Entry]) -> frozenset[ReplicateKey]:
     for each in entries:
         if each.may_enter and each.gaps and not each.fault:
             has[frozenset(each.gaps)].add(each.method)
-    large = [own for own in has if len(own) >= FEWEST_FOR_SETS]
+    large = [own for own in has if independent(own) >= FEWEST_FOR_SETS]
     return min(
         large or has,
         key=lambda own: (-len(has[own]), -len(own), sorted(own)),

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from harness.leaderboard.cells import DEFAULTS, counted, progress, ranges
+from harness.leaderboard.cells import DEFAULTS, counted, progress
+from harness.leaderboard.clusters import are_crossed, independent
+from harness.leaderboard.grouping import replicate_of
 from harness.leaderboard.ranks import FEWEST_FOR_SETS, FLOOR, SIGNIFICANCE
+from harness.leaderboard.replicates import crossing, seeds_of, too_few
 from harness.leaderboard.table import Table
 from harness.records.tuned import BUDGET, OF
 from harness.specs.scenario import RETRAIN
@@ -38,7 +41,11 @@ def _is_ranked(table: Table) -> bool:
 
 
 def _is_tested(table: Table) -> bool:
-    return _is_ranked(table) and len(table.replicates) >= FEWEST_FOR_SETS
+    return _is_ranked(table) and independent(table.replicates) >= FEWEST_FOR_SETS
+
+
+def _is_crossed(table: Table) -> bool:
+    return are_crossed(table.replicates)
 
 
 def _average_gap(table: Table) -> str:
@@ -48,9 +55,9 @@ def _average_gap(table: Table) -> str:
         f"forget set. It is the mean, over {names}, of the absolute difference from the mean of "
         "the retrained models, in percentage points; 0 is best. The signed differences are in "
         "brackets. Each ± is the sample standard deviation over replicates; every replicate has "
-        f"an original model and retrained models of its own. The row `{RETRAIN}` is the noise "
-        "floor: the gap that one more retrained model would show, estimated from each of them "
-        "against the others."
+        f"{'' if _is_crossed(table) else 'an original model and '}retrained models of its own. "
+        f"The row `{RETRAIN}` is the noise floor: the gap that one more retrained model would "
+        "show, estimated from each of them against the others."
     )
 
 
@@ -70,7 +77,7 @@ def _does_not_discriminate(table: Table) -> str:
 def _order_alone(table: Table) -> str:
     return (
         "**Rank**: a row's place in the order of average gaps, and no more: no difference is "
-        f"tested with {len(table.replicates)} replicates; a test takes {FEWEST_FOR_SETS}."
+        f"tested with {too_few(table.replicates)}."
     )
 
 
@@ -83,10 +90,16 @@ def _rank_sets(table: Table) -> str:
         "are significantly worse. Where the sets of two rows overlap, this table does not decide "
         "between them. The test is a two-sided paired t-test over the page's "
         f"{len(table.replicates)} replicates on the logarithm of the gap (floored at {FLOOR} "
-        f"points), Holm-corrected over all {rows * (rows - 1) // 2:,} pairs, at "
+        f"points){_allowance(table)}, Holm-corrected over all {rows * (rows - 1) // 2:,} pairs, at "
         f"{100 * SIGNIFICANCE:.0f} %. It compares geometric means, which a few bad replicates move "
         "less than the arithmetic means that order the rows." + _power(table) + _outside(table)
     )
+
+
+def _allowance(table: Table) -> str:
+    if not _is_crossed(table):
+        return ""
+    return ", with a standard error that allows for the models and forget sets that they share"
 
 
 def _power(table: Table) -> str:
@@ -112,8 +125,8 @@ def _rows_without_rank(table: Table) -> str:
     return (
         f"**Not ranked**: {counted(_unranked_rows(table), 'row')}, with the reason in the note. A "
         "method enters the ranks with one row: its tuned settings, or else its defaults. That row "
-        f"needs the page's own replicates (seeds {ranges(sorted({s for s, _ in table.replicates}))}"
-        ", those that the most methods have), and all of its runs must have finished. A row "
+        f"needs the page's own replicates ({seeds_of(table.replicates)}, those that the most "
+        "methods have), and all of its runs must have finished. A row "
         "without a rank does not affect the ranks of the others."
     )
 
@@ -176,6 +189,7 @@ def _tuned_for_another(_: Table) -> str:
 
 PARAGRAPHS = (
     Paragraph(lambda _: True, _average_gap),
+    Paragraph(_is_crossed, lambda table: crossing(table.replicates)),
     Paragraph(lambda table: not _is_ranked(table), _not_ranked),
     Paragraph(
         lambda table: table.discriminates is False and not table.unmeasured, _does_not_discriminate
@@ -208,8 +222,7 @@ def _sources(table: Table) -> Iterator[str]:
     packages = {f"{name} {version}" for f in facts for name, version in f["packages"].items()}
     commits = {f["commit"] for f in facts if f["commit"]}
     not_isolated = sum(f.get("isolated") is False for f in facts)
-    seeds = ranges(sorted({run.replicate.seed for run in runs}))
-    yield f"Runs: {len(runs)}, with seeds {seeds}."
+    yield f"Runs: {len(runs)}, with {seeds_of({replicate_of(run) for run in runs})}."
     yield f"Data: `{table.basis.data}` (hash of images and labels)."
     yield f"Packages: {', '.join(sorted(packages))}."
     if commits:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from harness.leaderboard.clusters import independent, mean_error
 from harness.leaderboard.grouping import ReferenceSet, ReplicateKey, replicate_of, set_of
 from harness.records.lines import Line, Measurement, Run, identity_of
 from harness.specs.protocol import Estimate
@@ -131,12 +132,16 @@ class Comparison:
         """Whether these originals clearly differ from the retrained models.
 
         They must in forget accuracy and in the attack that counts in the gap: there a method has to
-        move the model. None with fewer than three replicates.
+        move the model. None with fewer than three replicates, or fewer than three models or forget
+        sets in them.
         """
-        differences = [self.differences(run) for run in originals]
+        differences = {replicate_of(run): self.differences(run) for run in originals}
         decisive = (self.components[0], self.components[-1])
-        samples = [[d[name] for d in differences if name in d] for name in decisive]
-        if min(len(sample) for sample in samples) < FEWEST_REPLICATES:
+        samples = [
+            {at: found[name] for at, found in differences.items() if name in found}
+            for name in decisive
+        ]
+        if min(independent(sample) for sample in samples) < FEWEST_REPLICATES:
             return None
         return all(exceeds_noise(sample) for sample in samples)
 
@@ -156,15 +161,15 @@ def retrain_noise(values: Sequence[float]) -> list[float]:
     return [abs(value - other) * factor for value, other in zip(values, others, strict=True)]
 
 
-def exceeds_noise(differences: Sequence[float]) -> bool:
-    """Whether the mean exceeds three standard errors; never with fewer than three replicates.
+def exceeds_noise(differences: Mapping[ReplicateKey, float]) -> bool:
+    """Whether the mean exceeds three standard errors.
 
-    The differences are original - mean of the K retrained models, one a replicate, in percentage
-    points.
+    It never does with fewer than three models or forget sets. The differences are original - mean
+    of the K retrained models, in percentage points.
     """
-    n = len(differences)
-    if n < FEWEST_REPLICATES:
+    values = np.array([*differences.values()], dtype=np.float64).round(DECIMALS)
+    found = mean_error(values, [*differences])
+    if found is None or independent(differences) < FEWEST_REPLICATES:
         return False
-    values = np.asarray(differences, dtype=np.float64).round(DECIMALS)
-    sd = float(np.std(values, ddof=1)) if np.ptp(values) else 0.0  # exactly 0 for equal values
-    return bool(values.mean() > 3 * sd / math.sqrt(n))
+    error = float(found.error) if np.ptp(values) else 0.0  # exactly 0 for equal values
+    return bool(values.mean() > 3 * error)

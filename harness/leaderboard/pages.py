@@ -26,6 +26,7 @@ from harness.leaderboard.gaps import ACCURACIES
 from harness.leaderboard.markdown_table import markdown_table
 from harness.leaderboard.published_block import publications, published_block, unmeasured_page
 from harness.leaderboard.published_results import published_results
+from harness.leaderboard.replicates import number_of
 from harness.leaderboard.rows import Row
 from harness.leaderboard.table import Table, tables
 from harness.leaderboard.tunings import Tunings, tuning_block
@@ -174,7 +175,7 @@ def index_page(
             task(table.scenario, table.basis.class_name),
             table.scenario.dataset,
             table.scenario.backbone,
-            len(table.replicates) or NONE,
+            number_of(table.replicates) if table.replicates else NONE,
             _leaders(table),
         ]
         for table in every

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.leaderboard.clusters import independent, mean_error
 from harness.leaderboard.gaps import DECIMALS
+from harness.leaderboard.grouping import ReplicateKey
 
 SIGNIFICANCE = 0.05
 """The level of the tests, for all pairs of rows together."""
 FLOOR = 0.01
 """Percentage points: a smaller gap counts as this one, since 0 has no logarithm."""
 FEWEST_FOR_SETS = 6
-"""With fewer replicates, rows are put in the order of their gaps and nothing is tested."""
+"""With fewer replicates, or fewer models or forget sets in them, rows are put in the order of their
+gaps and nothing is tested."""
 BLOCK = 65_536
 """Pairs that are compared at once; they take a few megabytes."""
 
 Indices = NDArray[np.intp]
 Floats = NDArray[np.float64]
-Gaps = Mapping[str, Mapping[Any, float]]
+Gaps = Mapping[str, Mapping[ReplicateKey, float]]
 """Row → replicate → gap in percentage points; every row has the same replicates."""
 Pair = tuple[str, str]
 
@@ -46,32 +49,34 @@ class Rank(NamedTuple):
 
 
 class _Pairs(NamedTuple):
-    """The differences of log gaps of all pairs of rows, first - second, over n replicates."""
+    """The differences of log gaps of all pairs of rows, first - second, over the replicates."""
 
     first: Indices
     second: Indices
     mean: Floats
-    sd: Floats
-    """The sample's own; exactly 0 where all differences of the pair are the same."""
-    n: int
+    error: Floats
+    """Of the mean; exactly 0 where all differences of the pair are the same."""
+    degrees: Floats
+    """Of freedom, for the error."""
 
 
 def rank_sets(gaps: Gaps) -> dict[str, Rank]:
     """Each row's place and its 95 % set of ranks, simultaneous over all rows.
 
     In 95 % of tables all true ranks by geometric mean lie in their sets at once. With fewer than
-    six replicates there are places only. Raises ValueError for rows whose replicates differ, for a
-    row without replicates, and for a gap that is negative or not finite.
+    six replicates, or fewer than six models or forget sets in them, there are places only. Raises
+    ValueError for rows whose replicates differ, for a row without replicates, and for a gap that
+    is negative or not finite.
     """
     if not gaps:
         return {}
-    table = _table(gaps)
+    table, replicates = _table(gaps)
     means = table.mean(axis=1).round(DECIMALS)
     places = 1 + np.searchsorted(np.sort(means), means, side="left")
-    rows, replicates = table.shape
-    if replicates < FEWEST_FOR_SETS:
+    if independent(replicates) < FEWEST_FOR_SETS:
         return {row: Rank(int(at), None, None) for row, at in zip(gaps, places, strict=True)}
-    better, worse = _significant(table)
+    rows = len(table)
+    better, worse = _significant(table, replicates)
     low = 1 + np.bincount(worse, minlength=rows)
     high = rows - np.bincount(better, minlength=rows)
     sets = zip(places.tolist(), low.tolist(), high.tolist(), strict=True)
@@ -82,13 +87,14 @@ def significant_pairs(gaps: Gaps) -> set[Pair]:
     """The pairs of rows, the better one first, that ``rank_sets`` tells apart.
 
     A pair is significant if the two-sided paired t-test on log gaps, floored at 0.01 points, has a
-    p-value of at most 5 % after Holm's adjustment over all pairs. The better row has the lower
+    p-value of at most 5 % after Holm's adjustment over all pairs; where replicates share models or
+    forget sets, its standard error is that of ``clusters.mean_error``. The better row has the lower
     geometric mean. Raises ValueError as ``rank_sets`` does.
     """
-    table, names = _table(gaps), list(gaps)
-    if table.shape[1] < FEWEST_FOR_SETS:
+    (table, replicates), names = _table(gaps), list(gaps)
+    if independent(replicates) < FEWEST_FOR_SETS:
         return set()
-    better, worse = _significant(table)
+    better, worse = _significant(table, replicates)
     return {(names[i], names[j]) for i, j in zip(better.tolist(), worse.tolist(), strict=True)}
 
 
@@ -96,18 +102,18 @@ def smallest_ratio(gaps: Gaps) -> float | None:
     """The ratio of two rows' geometric mean gaps from which the tests could tell them apart.
 
     At the median pair, at Holm's first step: the critical t at 5 % over the number of pairs, times
-    the standard error of the pair's differences of log gaps. None with fewer than two rows or six
-    replicates. Raises ValueError as ``rank_sets`` does.
+    the standard error of the pair's differences of log gaps. None with fewer than two rows, or too
+    few replicates for a test. Raises ValueError as ``rank_sets`` does.
     """
-    table = _table(gaps)
-    if len(table) < 2 or table.shape[1] < FEWEST_FOR_SETS:
+    table, replicates = _table(gaps)
+    if len(table) < 2 or independent(replicates) < FEWEST_FOR_SETS:
         return None
     from scipy import special  # noqa: PLC0415 - only a page's numbers need scipy
 
-    pairs = _pairs(table)
-    level = SIGNIFICANCE / len(pairs.sd) / 2
-    critical = -float(special.stdtrit(pairs.n - 1, level))
-    return math.exp(critical * float(np.median(pairs.sd)) / math.sqrt(pairs.n))
+    pairs = _pairs(table, replicates)
+    level = SIGNIFICANCE / len(pairs.error) / 2
+    critical = -special.stdtrit(pairs.degrees, level)
+    return math.exp(float(np.median(critical * pairs.error)))
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -123,9 +129,9 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
-def _table(gaps: Gaps) -> Floats:
-    """The gaps as (rows, replicates)."""
-    replicates: Sequence[Hashable] = list(next(iter(gaps.values()), ()))
+def _table(gaps: Gaps) -> tuple[Floats, Sequence[ReplicateKey]]:
+    """The gaps as (rows, replicates), and the replicates."""
+    replicates = list(next(iter(gaps.values()), ()))
     expected = set(replicates)
     for row, cells in gaps.items():
         if not cells:
@@ -140,37 +146,39 @@ def _table(gaps: Gaps) -> Floats:
                 f"row {row!r}: every gap must be finite and not negative; got {[*cells.values()]}"
             )
     values = [[cells[replicate] for replicate in replicates] for cells in gaps.values()]
-    return np.array(values, dtype=np.float64).reshape(len(gaps), len(replicates))
+    return np.array(values, dtype=np.float64).reshape(len(gaps), len(replicates)), replicates
 
 
-def _significant(table: Floats) -> tuple[Indices, Indices]:
+def _significant(table: Floats, replicates: Sequence[ReplicateKey]) -> tuple[Indices, Indices]:
     """The better and the worse row of each significant pair."""
-    pairs = _pairs(table)
+    pairs = _pairs(table, replicates)
     found = holm(_p_values(pairs)) <= SIGNIFICANCE
     first, second, ahead = pairs.first[found], pairs.second[found], pairs.mean[found] < 0
     return np.where(ahead, first, second), np.where(ahead, second, first)
 
 
-def _pairs(table: Floats) -> _Pairs:
+def _pairs(table: Floats, replicates: Sequence[ReplicateKey]) -> _Pairs:
     logs = np.log(np.maximum(table, FLOOR))
-    rows, n = table.shape
-    first, second = np.triu_indices(rows, 1)
-    mean, sd = np.empty(len(first)), np.empty(len(first))
+    first, second = np.triu_indices(len(table), 1)
+    mean, error, degrees = (np.empty(len(first)) for _ in range(3))
     for start in range(0, len(first), BLOCK):
         block = slice(start, start + BLOCK)
         # gaps that are equal, or in a constant ratio, differ by nothing but float64's own noise
         differences = (logs[first[block]] - logs[second[block]]).round(DECIMALS)
         mean[block] = differences.mean(axis=1)
         varies = np.ptp(differences, axis=1) > 0
-        sd[block] = np.where(varies, differences.std(axis=1, ddof=1), 0.0)
-    return _Pairs(first, second, mean, sd, n)
+        found = mean_error(differences, replicates)
+        assert found is not None  # nothing is tested with fewer than six models or forget sets
+        error[block] = np.where(varies, found.error, 0.0)
+        degrees[block] = found.degrees
+    return _Pairs(first, second, mean, error, degrees)
 
 
 def _p_values(pairs: _Pairs) -> Floats:
     """1 for equal rows, 0 for a constant difference."""
     from scipy import special  # noqa: PLC0415 - only a page's numbers need scipy
 
-    varies = pairs.sd > 0
-    errors = np.where(varies, pairs.sd, 1.0) / math.sqrt(pairs.n)
-    tested = 2 * special.stdtr(pairs.n - 1, -np.abs(pairs.mean) / errors)
+    varies = pairs.error > 0
+    errors = np.where(varies, pairs.error, 1.0)
+    tested = 2 * special.stdtr(pairs.degrees, -np.abs(pairs.mean) / errors)
     return np.asarray(np.where(varies, tested, np.where(pairs.mean == 0, 1.0, 0.0)))

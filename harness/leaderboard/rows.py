@@ -16,7 +16,7 @@ from harness.leaderboard.gaps import Comparison
 from harness.leaderboard.grouping import ReplicateKey, age, comparable, hardware_of, replicate_of
 from harness.leaderboard.ranks import Rank
 from harness.leaderboard.selection import Progress, Selection
-from harness.leaderboard.summary import Summary, summarise
+from harness.leaderboard.summary import Summary, summarise, summarise_replicates
 from harness.records.lines import BY_HAND, FAILED, FINISHED, Run, canonical
 from harness.records.tuned import BUDGET, SLACK
 from harness.specs.protocol import STORED
@@ -171,7 +171,7 @@ class RowBuilder:
             gaps = self.comparison.noise_floor(self.selection.main)
         else:
             gaps = self.comparison.gaps(run for run in runs if run.status == FINISHED)
-        return summarise([*gaps.values()]) if gaps else None
+        return summarise_replicates(gaps) if gaps else None
 
     def _metrics(self, runs: Sequence[Run]) -> dict[str, Measured]:
         values = _summaries(runs, self.comparison.estimates.values)
@@ -233,7 +233,7 @@ def _summaries(
         for name, value in read(run).items():
             found[name][replicate_of(run)].append(value)
     return {
-        name: summarise([statistics.fmean(values) for values in by_replicate.values()])
+        name: summarise_replicates({at: statistics.fmean(v) for at, v in by_replicate.items()})
         for name, by_replicate in found.items()
     }
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from harness.leaderboard.clusters import mean_error
+from harness.leaderboard.grouping import ReplicateKey
 from harness.specs.protocol import CONFIDENCE
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A sample's mean, its spread and the mean's 95 % t-interval; of one value only the mean."""
+    """A sample's mean, its spread and the mean's 95 % t-interval; of one value only the mean.
+
+    There is no interval either if all replicates share a model or a forget set.
+    """
 
     mean: float
     sd: float | None
@@ -25,23 +29,35 @@ class Summary:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Mean, standard deviation and the 95 % t-interval of the mean.
+    """Mean, standard deviation and the 95 % t-interval of the mean of independent values.
+
+    Raises ValueError for an empty sample.
+    """
+    return summarise_replicates({(i, i): value for i, value in enumerate(values)})
+
+
+def summarise_replicates(values: Mapping[ReplicateKey, float]) -> Summary:
+    """The same over replicates, with the interval that ``clusters.mean_error`` gives.
 
     Raises ValueError for an empty sample.
     """
     n = len(values)
     if n == 0:
         raise ValueError("a summary needs at least one value")
-    mean = float(np.mean(values))
+    sample = np.array([*values.values()], dtype=np.float64)
+    mean = float(sample.mean())
     if n == 1:
         return Summary(mean, None, None, None, 1)
-    sd = float(np.std(values, ddof=1))
-    half = _quantile(n - 1) * sd / math.sqrt(n)
+    sd = float(sample.std(ddof=1))
+    found = mean_error(sample, [*values])
+    if found is None:
+        return Summary(mean, sd, None, None, n)
+    half = _quantile(float(found.degrees)) * float(found.error)
     return Summary(mean, sd, mean - half, mean + half, n)
 
 
 @cache
-def _quantile(degrees: int) -> float:
+def _quantile(degrees: float) -> float:
     """Student's t that a two-sided interval reaches to."""
     from scipy import special  # noqa: PLC0415 - only a page's numbers need scipy
 

@@ -80,7 +80,8 @@ class Table:
             names = ", ".join(f"`{name}`" for name in self.unmeasured)
             return f"no run has a value of {names}, which the average gap needs"
         if self.discriminates is None:
-            return f"fewer than {FEWEST_REPLICATES} replicates have original and retrained models"
+            few = f"fewer than {FEWEST_REPLICATES} independent replicates"
+            return f"{few} have original and retrained models"
         return "" if self.discriminates else "this scenario does not discriminate"
 
 

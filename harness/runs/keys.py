@@ -51,7 +51,9 @@ class PlannedRun:
 
     def __str__(self) -> str:
         draw = f" {self.draw + 1}/{RETRAIN_DRAWS}" if self.method == RETRAIN else ""
-        return f"{self.method}{draw} · {self.scenario.name} · seed {self.replicate.seed}"
+        seed, forget_seed = self.replicate.seed, self.replicate.forget_seed
+        pair = "" if forget_seed == seed else f", forget seed {forget_seed}"
+        return f"{self.method}{draw} · {self.scenario.name} · seed {seed}{pair}"
 
     @property
     def model(self) -> StepId:

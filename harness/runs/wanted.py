@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,8 +36,8 @@ class Wanted:
     scenarios: tuple[str, ...] = ()
     replicates: int = 0
     """If 0: the number that each scenario gives."""
-    seed: int = 0
-    """The seed of the first replicate."""
+    seed: int | None = None
+    """The seed of the first replicate; if None: 0, or the scenario's crossed seeds."""
     backbone: str = ""
     dataset: str = ""
     settings: tuple[str, ...] = ()
@@ -90,10 +91,39 @@ def wanted_scenarios(wanted: Wanted, catalog: Catalog) -> list[tuple[Scenario, l
             raise UserError(f"--scenario {name}: a method; name methods first, as in `run {name}`")
         scenario = find("scenario", name, catalog.scenarios, catalog.failures)
         scenario = derived(scenario, backbone=wanted.backbone, dataset=wanted.dataset)
-        count = wanted.replicates or scenario.replicates
-        seeds = range(wanted.seed, wanted.seed + count)
-        found.append((scenario, [Replicate(seed, seed) for seed in seeds]))
+        found.append((scenario, _replicates(wanted, scenario)))
     return found
+
+
+def _replicates(wanted: Wanted, scenario: Scenario) -> list[Replicate]:
+    """Independent replicates from the first seed on, or the pairs of a scenario's crossed seeds."""
+    count = wanted.replicates or scenario.replicates
+    if not scenario.crossed:
+        first = wanted.seed or 0
+        return [Replicate(seed, seed) for seed in range(first, first + count)]
+    pairs = crossed_pairs(scenario.crossed)
+    seeds = ", ".join(map(str, scenario.crossed))
+    if wanted.seed is not None:
+        raise UserError(
+            f"--seed {wanted.seed}: scenario {scenario.name!r} crosses the seeds {seeds}; leave "
+            f"--seed out, or take fewer of its {len(pairs)} pairs with --replicates"
+        )
+    if count > len(pairs):
+        raise UserError(
+            f"--replicates {count}: scenario {scenario.name!r} crosses the seeds {seeds}, which "
+            f"gives {len(pairs)} replicates; expected at most {len(pairs)}"
+        )
+    return pairs[:count]
+
+
+def crossed_pairs(seeds: Sequence[int]) -> list[Replicate]:
+    """Every pair of a model's and a forget set's seed.
+
+    The order is by diagonals: the first ``len(seeds)`` pairs share nothing and are independent, and
+    any next as many contain every model and every forget set once.
+    """
+    n = len(seeds)
+    return [Replicate(seeds[i], seeds[(i + shift) % n]) for shift in range(n) for i in range(n)]
 
 
 def derived(scenario: Scenario, *, backbone: str = "", dataset: str = "") -> Scenario:

@@ -93,7 +93,10 @@ def observed(residuals: Logs) -> Model:
 
 def is_wrong(logs: Logs, true: Logs) -> bool:
     """Whether the test errs anywhere in this table."""
-    gaps = {str(i): dict(enumerate(row)) for i, row in enumerate(np.exp(logs).tolist())}
+    gaps = {
+        str(i): {(at, at): gap for at, gap in enumerate(row)}
+        for i, row in enumerate(np.exp(logs).tolist())
+    }
     return any(true[int(better)] >= true[int(worse)] for better, worse in significant_pairs(gaps))
 
 

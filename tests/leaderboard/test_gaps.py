@@ -89,20 +89,35 @@ class TestRetrainNoise:
             retrain_noise([1.0])
 
 
+def by_replicate(values):
+    return {(i, i): value for i, value in enumerate(values)}
+
+
 class TestExceedsNoise:
     def test_asks_for_more_than_three_standard_errors(self):
         spread = np.array([-1.0, 0.0, 1.0])
         bound = 3 / math.sqrt(3)
 
-        assert exceeds_noise(spread + bound + 0.001)
-        assert not exceeds_noise(spread + bound - 0.001)
+        assert exceeds_noise(by_replicate(spread + bound + 0.001))
+        assert not exceeds_noise(by_replicate(spread + bound - 0.001))
 
     def test_is_one_sided(self):
-        assert not exceeds_noise([-9.0, -9.1, -9.2])
+        assert not exceeds_noise(by_replicate([-9.0, -9.1, -9.2]))
 
     def test_needs_three_replicates(self):
-        assert not exceeds_noise([10.0, 10.0])
-        assert exceeds_noise([10.0, 10.0, 10.0])
+        assert not exceeds_noise(by_replicate([10.0, 10.0]))
+        assert exceeds_noise(by_replicate([10.0, 10.0, 10.0]))
+
+    def test_counts_replicates_that_share_a_model_only_once(self):
+        """Of one model and nine forget sets, or three models that differ far more than they do."""
+        one_model = {(0, j): 10.0 + j / 10 for j in range(9)}
+        apart = {(i, j): 5.0 + 15.0 * i + j / 10 for i in range(3) for j in range(3)}
+        near = {(i, j): 10.0 + i + j / 10 for i in range(3) for j in range(3)}
+
+        assert not exceeds_noise(one_model)
+        assert not exceeds_noise(apart)
+        assert exceeds_noise(by_replicate(apart.values()))  # nine independent ones would do
+        assert exceeds_noise(near)
 
     def test_takes_rounding_for_no_difference(self):
-        assert not exceeds_noise([1e-14, 1e-14, 1e-14])
+        assert not exceeds_noise(by_replicate([1e-14, 1e-14, 1e-14]))

@@ -1,11 +1,13 @@
 """From lines to pages."""
 
+import json
 import random
+from dataclasses import replace
 from time import perf_counter
 
 from worlds import cells, lines, row, world
 
-from harness import Estimate, Metric
+from harness import Estimate, Metric, Replicate
 from harness.leaderboard.pages import render, scenario_page
 from harness.leaderboard.table import tables
 from harness.records.lines import Definition, Measurement, Run
@@ -81,6 +83,55 @@ def test_a_class_page_has_the_affected_classs_accuracy_in_its_main_table():
 
     assert with_class["Class test acc. (%)"] == "40.0 ± 0.0 (+0.0)"
     assert with_class.keys() - without.keys() == {"Class test acc. (%)"}  # it has no retained image
+
+
+def crossed(found, pairs):
+    """The lines with these replicates in place of the independent ones, seed by seed."""
+    return [
+        replace(line, replicate=Replicate(*pairs[line.replicate.seed]))
+        if isinstance(line, Run)
+        else line
+        for line in found
+    ]
+
+
+def test_a_page_of_crossed_replicates_says_so_and_why_nothing_is_tested():
+    pairs = [(i, j) for i in (1, 10, 100) for j in (1, 10, 100)]
+
+    pages = render(crossed(world({"near": 0, "far": 8}, n=9), pairs))
+
+    page = pages["s.md"]
+    assert cells(page, "near")["Rank"] == "1 of 2"
+    assert "9 replicates are 3 original models × 3 forget sets. Those that share" in page
+    assert "no difference is tested with 9 replicates of 3 original models × 3 forget sets" in page
+    assert "every replicate has retrained models of its own" in page
+    assert "with seeds 1, 10, 100; forget seeds 1, 10, 100." in page
+    assert "| 9 (3 × 3) |" in pages["README.md"]
+
+
+def test_a_page_of_six_models_and_six_forget_sets_tests_with_the_error_of_both():
+    pairs = [(i, j) for i in range(6) for j in range(6)]
+
+    page = render(crossed(world({"near": 0, "far": 8}, n=36), pairs))["s.md"]
+
+    assert cells(page, "far")["Rank"] == "2 (2–2) of 2"
+    assert "with a standard error that allows for the models and forget sets that they" in page
+
+
+def test_a_page_of_some_crossed_pairs_says_how_many_and_has_the_wider_intervals():
+    pairs = [(i, i) for i in range(3)] + [(0, 1)]
+    found = world({"near": 0, "far": 8}, n=4)
+
+    page = render(crossed(found, pairs))["s.md"]
+
+    assert "4 replicates are 4 of the 9 pairs of 3 original models × 3 forget sets" in page
+    widths = [
+        high - low
+        for low, high in (
+            json.loads(cells(p, "far")["95 % interval"]) for p in (page, render(found)["s.md"])
+        )
+    ]
+    assert widths[0] > widths[1]
 
 
 def test_a_page_says_what_each_metric_means_and_which_way_is_good():

@@ -19,7 +19,10 @@ SSD = [39.87, 10.05, 12.51, 11.17, 9.17, 42.93, 12.93, 14.32, 13.84, 12.41]
 
 
 def rows(**columns):
-    return {name: dict(enumerate(map(float, values))) for name, values in columns.items()}
+    return {
+        name: {(i, i): float(value) for i, value in enumerate(values)}
+        for name, values in columns.items()
+    }
 
 
 def reference(gaps):
@@ -149,11 +152,38 @@ class TestRankSets:
         with pytest.raises(ValueError, match="row 'b': every gap must be finite and not negative"):
             rank_sets(rows(a=[1.0, 2.0, 3.0], b=[1.0, bad, 3.0]))
 
+    def test_are_places_only_with_fewer_than_six_models_or_forget_sets(self):
+        pairs = list(itertools.product(range(5), range(7)))
+        gaps = {
+            name: {at: mean + at[0] / 100 + at[1] / 100 for at in pairs}
+            for name, mean in (("near", 1.0), ("far", 9.0))
+        }
+
+        assert rank_sets(gaps) == {"near": (1, None, None), "far": (2, None, None)}
+        assert significant_pairs(gaps) == set()
+        assert smallest_ratio(gaps) is None
+
+    def test_of_six_by_six_allow_for_the_models_that_replicates_share(self):
+        """Between models the difference varies, so that 36 replicates tell no more than six."""
+        rng = np.random.default_rng(0)
+        of_model = np.array([-0.4, -0.2, 0.1, 0.3, 1.2, 1.4])
+        pairs = list(itertools.product(range(6), range(6)))
+        logs = np.array([of_model[i] + rng.normal(0, 0.1) for i, _ in pairs])
+        assert stats.ttest_1samp(logs, 0).pvalue < 0.01
+        assert stats.ttest_1samp(of_model, 0).pvalue > 0.1
+        gaps = {
+            "a": dict(zip(pairs, np.exp(logs).tolist(), strict=True)),
+            "b": dict.fromkeys(pairs, 1.0),
+        }
+
+        assert significant_pairs(gaps) == set()
+        assert {rank[1:] for rank in rank_sets(gaps).values()} == {(1, 2)}
+
     def test_refuse_rows_of_different_replicates(self):
         with pytest.raises(
-            ValueError, match=r"row 'b'.*same replicates, here \[0, 1\]; got \[1, 2"
+            ValueError, match=r"row 'b'.*same replicates, here \[\(0, 0\), \(1, 1\)\]; got \[\(1"
         ):
-            rank_sets({"a": {0: 1.0, 1: 2.0}, "b": {1: 1.0, 2: 2.0}})
+            rank_sets({"a": {(0, 0): 1.0, (1, 1): 2.0}, "b": {(1, 1): 1.0, (2, 2): 2.0}})
         with pytest.raises(ValueError, match="row 'a': a row needs at least one replicate"):
             rank_sets({"a": {}})
 

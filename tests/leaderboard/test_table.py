@@ -43,7 +43,7 @@ def test_two_replicates_are_shown_and_not_ranked():
 
     assert table.discriminates is None
     assert all(s.rank is None for s in table.rows)
-    reason = "fewer than 3 replicates have original and retrained models"
+    reason = "fewer than 3 independent replicates have original and retrained models"
     assert cells(scenario_page(table), "near")["Note"] == reason
     assert f"Nothing is ranked: {reason}" in scenario_page(table)
 

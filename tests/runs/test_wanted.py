@@ -1,11 +1,14 @@
 """The arguments of a command select scenarios, replicates and methods."""
 
+import itertools
+
 import pytest
 
 from harness import RandomFraction, Recipe, Scenario, UserError
 from harness.errors import unknown
 from harness.plugins.catalog import load_catalog
 from harness.runs.wanted import Wanted, derived, wanted_methods, wanted_scenarios
+from harness.specs.catalog import Catalog
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +29,44 @@ def test_replicates_have_consecutive_seeds_from_the_first(catalog):
     ((_, replicates), *_) = wanted_scenarios(Wanted(seed=100, replicates=2), catalog)
 
     assert [(r.seed, r.forget_seed) for r in replicates] == [(100, 100), (101, 101)]
+
+
+CROSSED = Scenario(
+    "x", "d", "b", Recipe(1, 0.1), RandomFraction(0.1), replicates=9, crossed=(1, 10, 100)
+)
+
+
+def crossed_replicates(**wanted):
+    catalog = Catalog(scenarios={"x": CROSSED})
+    ((_, replicates),) = wanted_scenarios(Wanted(scenarios=("x",), **wanted), catalog)
+    return [(r.seed, r.forget_seed) for r in replicates]
+
+
+def test_a_crossed_scenario_has_every_pair_of_its_seeds():
+    found = crossed_replicates()
+
+    assert sorted(found) == [*itertools.product((1, 10, 100), repeat=2)]
+
+
+def test_the_first_pairs_of_crossed_seeds_share_none():
+    assert crossed_replicates(replicates=3) == [(1, 1), (10, 10), (100, 100)]
+    six = crossed_replicates(replicates=6)
+    assert {seed for seed, _ in six[3:]} == {seed for _, seed in six[3:]} == {1, 10, 100}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"seed": 0}, "--seed 0: scenario 'x' crosses the seeds 1, 10, 100; leave --seed out"),
+        (
+            {"replicates": 10},
+            "--replicates 10: scenario 'x' crosses .* gives 9 replicates; expected at most 9",
+        ),
+    ],
+)
+def test_crossed_seeds_are_neither_counted_up_nor_exceeded(wanted, message):
+    with pytest.raises(UserError, match=message):
+        crossed_replicates(**wanted)
 
 
 def test_a_scenario_with_another_backbone_or_data_set_gets_a_name_of_its_own():
