@@ -18,6 +18,7 @@ from harness.specs.forgetting import (
     WholeClass,
 )
 from harness.specs.method import Method, Task
+from harness.specs.named_recipe import NamedRecipe
 from harness.specs.part import ALWAYS, NEVER, WITH_RETAIN, WITHOUT_RETAIN, only_with
 from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
 from harness.specs.published import Column, Paper, Printed, Published
@@ -49,6 +50,7 @@ __all__ = [
     "Labels",
     "Method",
     "Metric",
+    "NamedRecipe",
     "NumpyDraw",
     "Outputs",
     "Paper",

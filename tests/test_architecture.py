@@ -94,7 +94,7 @@ INSIDE = {
         {"configs", "data", "protocol", "recorded_rule"},
         {"scenario"},
         {"part"},
-        {"method"},
+        {"method", "named_recipe"},
         {"catalog", "fine_tuning"},
     ),
     "testing": ({"watch"}, {"contract"}),

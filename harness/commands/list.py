@@ -14,7 +14,16 @@ from harness.records.lines import plain
 from harness.specs.catalog import Catalog
 from harness.specs.forgetting import KINDS as FORGET_KINDS
 
-KINDS = ("methods", "backbones", "datasets", "protocols", "scenarios", "suites", "publications")
+KINDS = (
+    "methods",
+    "backbones",
+    "datasets",
+    "protocols",
+    "scenarios",
+    "suites",
+    "recipes",
+    "publications",
+)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -41,6 +50,7 @@ def _table(kind: str, catalog: Catalog) -> tuple[list[str], list[list[str]]]:
         "scenarios": (["task", "dataset", "backbone"], _scenario),
         "suites": (["scenarios", "methods"], _suite),
         "publications": (["scenarios", "numbers"], _publication),
+        "recipes": (["training", "paper"], lambda spec: [spec.describe(), spec.paper]),
     }
     head, describe = extra[kind]
     rows = [

@@ -147,3 +147,9 @@ DATASET = argument(
     metavar="NAME",
     default="",
 )
+RECIPE = argument(
+    "--recipe",
+    "train models by this recipe instead of the scenario's; `unlearn list recipes` lists them",
+    metavar="NAME",
+    default="",
+)

@@ -68,6 +68,7 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
         seed=arguments.seed,
         backbone=arguments.backbone,
         dataset=arguments.dataset,
+        recipe=arguments.recipe,
         settings=tuple(arguments.settings),
         tuned="" if arguments.defaults else str(arguments.out / FOLDER),
         plugins=tuple(arguments.plugins),

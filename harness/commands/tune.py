@@ -87,6 +87,7 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
         scenarios=(arguments.scenario,),
         backbone=arguments.backbone,
         dataset=arguments.dataset,
+        recipe=arguments.recipe,
         plugins=tuple(arguments.plugins),
         device=machine.device(arguments.device),
         store=str(arguments.store),

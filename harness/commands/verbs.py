@@ -21,6 +21,7 @@ from harness.commands.options import (
     DEVICE,
     OUT,
     PLUGINS,
+    RECIPE,
     STEP_TIMEOUT,
     STORE,
     WORKERS,
@@ -57,8 +58,8 @@ LIST = Verb(
         "what to list": [
             argument(
                 "kind",
-                "methods, backbones, datasets, protocols, scenarios, suites or publications "
-                "(default: all)",
+                "methods, backbones, datasets, protocols, scenarios, suites, recipes or "
+                "publications (default: all)",
                 nargs="?",
                 metavar="KIND",
             )
@@ -89,6 +90,7 @@ RUN = Verb(
             ),
             BACKBONE,
             DATASET,
+            RECIPE,
             argument(
                 "--replicates",
                 "the number of replicates, each with a seed of its own (default: the scenario's "
@@ -151,6 +153,7 @@ TUNE = Verb(
             ),
             BACKBONE,
             DATASET,
+            RECIPE,
             argument(
                 "--trials",
                 "the number of settings to try for each method (default: 20)",

@@ -24,6 +24,7 @@ from harness.plugins.modules import begin, load_file, load_named
 from harness.plugins.source_hash import backbone_source, method_hash
 from harness.specs.catalog import Backbone, Catalog, Dataset, Spec
 from harness.specs.method import Method
+from harness.specs.named_recipe import NamedRecipe
 from harness.specs.protocol import Protocol
 from harness.specs.published import Published
 from harness.specs.scenario import REFERENCES, Scenario, Suite
@@ -38,6 +39,7 @@ KIND: Mapping[type[Any], str] = {
     Scenario: "scenario",
     Suite: "suite",
     Published: "publication",
+    NamedRecipe: "recipe",
 }
 
 RETURNS: Mapping[str, tuple[type[Any], ...]] = {
@@ -45,8 +47,8 @@ RETURNS: Mapping[str, tuple[type[Any], ...]] = {
     "unlearning_backbones": (Backbone,),
     "unlearning_datasets": (Dataset,),
     "unlearning_protocols": (Protocol,),
-    "unlearning_scenarios": (Scenario, Suite),
     "unlearning_published": (Published,),
+    "unlearning_scenarios": (Scenario, Suite, NamedRecipe),
 }
 """Hook → the classes of spec that it may return."""
 

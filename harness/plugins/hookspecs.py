@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from harness.specs.protocol import Protocol
 from harness.specs.catalog import Backbone, Dataset
 from harness.specs.method import Method
+from harness.specs.named_recipe import NamedRecipe
 from harness.specs.published import Published
 from harness.specs.scenario import Scenario, Suite
 
@@ -49,8 +50,8 @@ def unlearning_protocols() -> Iterable[Protocol]:
 
 
 @hookspec
-def unlearning_scenarios() -> Iterable[Scenario | Suite]:
-    """Scenarios, and suites of several scenarios."""
+def unlearning_scenarios() -> Iterable[Scenario | Suite | NamedRecipe]:
+    """Scenarios, suites of several scenarios, and recipes that scenarios can be given by name."""
     raise NotImplementedError
 
 

@@ -23,6 +23,7 @@ from harness.runs.workspace import Workspace
 from harness.specs.catalog import Catalog
 from harness.specs.configs import checked_config
 from harness.specs.method import Method
+from harness.specs.named_recipe import NamedRecipe
 from harness.specs.scenario import REFERENCES, Replicate, Scenario
 
 
@@ -40,6 +41,8 @@ class Wanted:
     """The seed of the first replicate; if None: 0, or the scenario's crossed seeds."""
     backbone: str = ""
     dataset: str = ""
+    recipe: str = ""
+    """The name of the recipe that takes the place of the scenarios' own."""
     settings: tuple[str, ...] = ()
     """Each as ``METHOD.FIELD=VALUE``."""
     tuned: str = f"leaderboards/{FOLDER}"
@@ -78,19 +81,24 @@ def prepare(wanted: Wanted, catalog: Catalog) -> tuple[Workspace, Plan]:
 
 
 def wanted_scenarios(wanted: Wanted, catalog: Catalog) -> list[tuple[Scenario, list[Replicate]]]:
-    """The scenarios with their replicates, after ``--backbone`` and ``--dataset``."""
+    """The scenarios with their replicates, after ``--backbone``, ``--dataset`` and ``--recipe``."""
     if wanted.scenarios and wanted.suite:
         raise UserError("--suite and --scenario exclude each other; give one of them")
     names = wanted.scenarios
     if not names:
         suite = wanted.suite or DEFAULT_SUITE
         names = find("suite", suite, catalog.suites, catalog.failures).scenarios
+    recipe = None
+    if wanted.recipe:
+        recipe = find("recipe", wanted.recipe, catalog.recipes, catalog.failures)
     found = []
     for name in dict.fromkeys(names):
         if name in catalog.methods and name not in catalog.scenarios:
             raise UserError(f"--scenario {name}: a method; name methods first, as in `run {name}`")
         scenario = find("scenario", name, catalog.scenarios, catalog.failures)
-        scenario = derived(scenario, backbone=wanted.backbone, dataset=wanted.dataset)
+        scenario = derived(
+            scenario, backbone=wanted.backbone, dataset=wanted.dataset, recipe=recipe
+        )
         found.append((scenario, _replicates(wanted, scenario)))
     return found
 
@@ -126,8 +134,10 @@ def crossed_pairs(seeds: Sequence[int]) -> list[Replicate]:
     return [Replicate(seeds[i], seeds[(i + shift) % n]) for shift in range(n) for i in range(n)]
 
 
-def derived(scenario: Scenario, *, backbone: str = "", dataset: str = "") -> Scenario:
-    """The scenario with another backbone or data set, which its name then mentions.
+def derived(
+    scenario: Scenario, *, backbone: str = "", dataset: str = "", recipe: NamedRecipe | None = None
+) -> Scenario:
+    """The scenario with another backbone, data set or recipe, which its name then mentions.
 
     It has tuned settings of its own, even if the scenario uses those of another.
     """
@@ -135,11 +145,20 @@ def derived(scenario: Scenario, *, backbone: str = "", dataset: str = "") -> Sce
     dataset = dataset or scenario.dataset
     pairs = ((backbone, scenario.backbone), (dataset, scenario.dataset))
     changed = [value for value, own in pairs if value != own]
+    training = recipe.recipe if recipe else scenario.recipe
+    if recipe and training != scenario.recipe:
+        changed.append(recipe.name)
     for value in changed:
         _require_text(value)
     name = "+".join([scenario.name, *map(_name_part, changed)])
-    tuned_as = "" if changed else scenario.tuned_as
-    return replace(scenario, name=name, backbone=backbone, dataset=dataset, tuned_as=tuned_as)
+    return replace(
+        scenario,
+        name=name,
+        backbone=backbone,
+        dataset=dataset,
+        recipe=training,
+        tuned_as="" if changed else scenario.tuned_as,
+    )
 
 
 def _require_text(value: str) -> None:

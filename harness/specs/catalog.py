@@ -15,6 +15,7 @@ from harness.specs.checks import (
     settle,
 )
 from harness.specs.method import Method
+from harness.specs.named_recipe import NamedRecipe
 from harness.specs.names import check_name
 from harness.specs.protocol import Protocol
 from harness.specs.published import Published
@@ -61,7 +62,7 @@ class Dataset:
         )
 
 
-Spec = Method | Backbone | Dataset | Protocol | Scenario | Suite | Published
+Spec = Method | Backbone | Dataset | Protocol | Scenario | Suite | NamedRecipe | Published
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Catalog:
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
     suites: Mapping[str, Suite] = field(default_factory=dict)
     publications: Mapping[str, Published] = field(default_factory=dict)
+    recipes: Mapping[str, NamedRecipe] = field(default_factory=dict)
     origin: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """(kind, name) → the plugin that provides it."""
     failures: Mapping[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ ALL = [(name, argument) for name, verb in VERBS.items() for argument in verb.arg
 def test_every_argument_is_explained_and_an_option_says_its_default(name, argument):
     takes_a_value = argument.is_option and "metavar" in argument.settings
     may_be_repeated = argument.settings.get("action") in ("append", "extend")
-    has_no_default = may_be_repeated or argument.name in ("--backbone", "--dataset")
+    has_no_default = may_be_repeated or argument.name in ("--backbone", "--dataset", "--recipe")
 
     assert len(argument.explanation.split()) > 3
     assert argument.explanation[0].islower()

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from harness import RandomFraction, Recipe, Scenario, UserError
+from harness import NamedRecipe, RandomFraction, Recipe, Scenario, UserError
 from harness.errors import unknown
 from harness.plugins.catalog import load_catalog
 from harness.runs.wanted import Wanted, derived, wanted_methods, wanted_scenarios
@@ -69,7 +69,7 @@ def test_crossed_seeds_are_neither_counted_up_nor_exceeded(wanted, message):
         crossed_replicates(**wanted)
 
 
-def test_a_scenario_with_another_backbone_or_data_set_gets_a_name_of_its_own():
+def test_a_scenario_with_another_backbone_data_set_or_recipe_gets_a_name_of_its_own():
     base = Scenario("s", "d", "b", Recipe(1, 0.1), RandomFraction(0.1))
 
     names = {
@@ -77,9 +77,16 @@ def test_a_scenario_with_another_backbone_or_data_set_gets_a_name_of_its_own():
         derived(base, backbone="b", dataset="d").name,
         derived(base, backbone="vit[img_size=32,patch_size=4]").name,
         derived(base, backbone="b2", dataset="folder:/tmp/x").name,
+        derived(base, recipe=NamedRecipe("same", Recipe(1, 0.1))).name,
+        derived(base, dataset="d2", recipe=NamedRecipe("long-r", Recipe(9, 0.1))).name,
     }
 
-    assert names == {"s", "s+vit-img_size-32-patch_size-4-63f0c6", "s+b2+folder-tmp-x-319b7d"}
+    assert names == {
+        "s",
+        "s+d2+long-r",
+        "s+vit-img_size-32-patch_size-4-63f0c6",
+        "s+b2+folder-tmp-x-319b7d",
+    }
 
 
 def test_the_references_may_be_named_although_they_are_no_methods(catalog):
@@ -99,6 +106,7 @@ def test_a_derived_scenario_has_tuned_settings_of_its_own():
         (Wanted(methods=("finetun",)), "unknown method 'finetun'; did you mean 'finetune'"),
         (Wanted(suite="digit"), "unknown suite 'digit'; did you mean 'digits'"),
         (Wanted(scenarios=("digits-random",)), "did you mean 'digits-random10'"),
+        (Wanted(recipe="brief"), "unknown recipe 'brief'"),
         (Wanted(scenarios=("a",), suite="b"), "exclude each other"),
         (Wanted(settings=("lr=1",)), "expected METHOD.FIELD=VALUE"),
         (Wanted(settings=("finetun.lr=1",)), "did you mean 'finetune'"),
@@ -127,6 +135,50 @@ def test_a_near_miss_is_corrected_to_one_name_and_a_guess_to_several(name, hint)
     assert str(unknown("metric", name, ["forget", "format", "target"])) == (
         f"unknown metric {name!r}; {hint}"
     )
+
+
+RECIPES = """
+from harness import NamedRecipe, Recipe, hookimpl
+
+@hookimpl
+def unlearning_scenarios():
+    return [NamedRecipe("tiny-brief", Recipe(1, 0.05, batch=16), "https://example.org")]
+"""
+
+
+def test_a_recipe_is_listed_and_gives_a_scenario_of_its_own(unlearn, work):
+    (work / "recipes.py").write_text(RECIPES)
+    brief = ("--recipe", "tiny-brief", "-p", "recipes.py")
+
+    _, listed, _ = unlearn("list", "recipes", "-p", "recipes.py")
+    status, _, err = unlearn("run", "finetune", "--scenario", "tiny", "--defaults", *brief)
+    unlearn("leaderboard")
+
+    page = (work / "leaderboards" / "tiny+tiny-brief.md").read_text()
+    words = "1 epoch, SGD, lr 0.05 (one-cycle), batch 16, momentum 0.9, weight decay 0.0005"
+    assert (status, err) == (0, "")
+    assert words in listed
+    assert "trained for 1 epochs (one-cycle, lr 0.05, batch 16)" in page
+
+
+def test_settings_are_tuned_for_the_scenario_with_the_recipe(unlearn, work):
+    long = RECIPES.replace("Recipe(1,", "Recipe(60,")  # else no trial is within the budget
+    (work / "recipes.py").write_text(long)
+    words = ("tune", "finetune", "--trials", "1", "--workers", "1", "--scenario", "tiny")
+
+    status, _, _ = unlearn(*words, "--recipe", "tiny-brief", "-p", "recipes.py")
+
+    assert status == 0
+    assert (work / "leaderboards" / "tuned" / "tiny+tiny-brief.json").exists()
+
+
+def test_an_unknown_recipe_is_one_line_with_the_nearest(unlearn, work):
+    (work / "recipes.py").write_text(RECIPES)
+
+    status, _, err = unlearn("run", "--recipe", "tiny-breif", "-p", "recipes.py")
+
+    assert status == 2
+    assert err.strip().endswith("unknown recipe 'tiny-breif'; did you mean 'tiny-brief'?")
 
 
 STRIPES = """

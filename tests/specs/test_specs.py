@@ -18,6 +18,7 @@ from harness import (
     GivenRows,
     Method,
     Metric,
+    NamedRecipe,
     Protocol,
     RandomFraction,
     Recipe,
@@ -192,6 +193,10 @@ REFUSED = [
     (lambda v: Suite("s", v), ["tiny", (), None, (1,), 3, ("",)], "scenarios"),
     (lambda v: Suite("s", ("a",), v), ["finetune", None, (1,)], "methods"),
     (lambda v: Backbone("b", v), [None, "resnet"], "build"),
+    (lambda v: NamedRecipe("r", v), [None, "fast", {"epochs": 1}], "recipe"),
+    (lambda v: NamedRecipe("r", RECIPE, v), [None, 3], "paper"),
+    (lambda v: NamedRecipe("r", Recipe(v, 0.1)), [0], "at least 1 epoch"),
+    (lambda v: NamedRecipe("r", Recipe(1, v)), [0], "a rate above 0"),
     (lambda v: Dataset("d", v), [None, "digits"], "load"),
     (lambda v: Dataset("d", len, v), [None, 3], "source"),
     (lambda v: protocol(version=v), [-1, 1.0, "1", True, None], "version"),
@@ -447,6 +452,38 @@ def test_a_recipe_with_later_settings_can_be_read_from_its_record(given):
     asked = scenario(recipe=recipe(**given))
 
     assert scenario_of(plain(asked)) == asked
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            Recipe(
+                200, 0.1, 256, schedule="cosine", nesterov=True, augmentation=Augmentation(True)
+            ),
+            (
+                "200 epochs, SGD with Nesterov, lr 0.1 (cosine), batch 256, momentum 0.9, "
+                "weight decay 0.0005, crop"
+            ),
+        ),
+        (
+            Recipe(1, 1e-3, schedule="constant", optimizer="adamw", weight_decay=0.05),
+            (
+                "1 epoch, AdamW, lr 0.001 (constant), batch 64, momentum 0.9, weight decay 0.05, "
+                "no augmentation"
+            ),
+        ),
+        (
+            Recipe(9, 0.1, schedule="step", step_size=4, augmentation=Augmentation(True, True)),
+            (
+                "9 epochs, SGD, lr 0.1 (times 0.1 every 4 epochs), batch 64, momentum 0.9, "
+                "weight decay 0.0005, crop and flip"
+            ),
+        ),
+    ],
+)
+def test_a_named_recipe_is_told_in_words(given, words):
+    assert NamedRecipe("r", given).describe() == words
 
 
 def test_a_recipe_with_a_new_schedule_drops_the_settings_of_the_old_one():
