@@ -63,6 +63,21 @@ def test_a_scenario_discriminates_on_the_pages_own_replicates_whatever_others_br
     assert tables(found)[0].discriminates is True
 
 
+@pytest.mark.parametrize(
+    ("original", "discriminates"),
+    [
+        ((100, 100, 80, 70), True),
+        ((100, 100, 80, 30), True),  # an attack whose score is the share of non-members
+        ((100, 100, 80, 50), False),
+        ((60, 100, 80, 70), False),  # whoever has seen the forget set knows it better
+    ],
+)
+def test_a_scenario_discriminates_whichever_way_its_attack_scores(original, discriminates):
+    found = world({"near": 0, "far": 8}, original=original)
+
+    assert tables(found)[0].discriminates is discriminates
+
+
 class TestRetrainNoise:
     def test_of_two_values_is_their_distance_made_smaller(self):
         assert retrain_noise([90.0, 92.0]) == pytest.approx([math.sqrt(3)] * 2)
