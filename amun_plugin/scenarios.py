@@ -1,4 +1,4 @@
-"""AMUN's own protocol: CIFAR-10, a random tenth to forget, three models crossed with three sets.
+"""AMUN's own protocol, CIFAR-10 with three models crossed with three forget sets; and a suite.
 
 Ebrahimpour-Boroojeny, Sundaram, Chandrasekaran, ICML 2025, https://arxiv.org/abs/2503.00917, and
 the code at https://github.com/Ali-E/AMUN: its network, recipe, forget sets (NumPy's seeds 1, 10 and
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness import Augmentation, NumpyDraw, Recipe, Scenario, hookimpl
+from harness import Augmentation, NumpyDraw, Recipe, Scenario, Suite, hookimpl
 
 CROP_AND_FLIP = Augmentation(crop=True, flip=True)
 
@@ -60,7 +60,37 @@ FAST = replace(
 """The same by a one-cycle schedule, in a seventh of the epochs."""
 
 
+ROWS_OF_20 = Suite(
+    "cifar100-20",
+    scenarios=tuple(
+        f"cifar100-20-{name}-half"
+        for name in ("couch", "apple", "hamster", "oak-tree", "road", "shark")
+    ),
+    methods=(
+        "amun",
+        "amun-paper",
+        "amun-adversarial",
+        "amun-salun",
+        "amun-l1",
+        "amun-transferred",
+        "amun-adaptive",
+        "salun",
+        "random-labels",
+        "finetune",
+        "gradient-ascent",
+        "influence",
+        "local-teacher",
+        "ssd",
+        "retrain-short",
+    ),
+)
+"""The published class rows, reduced for a CPU: AMUN, its variants, and what its rivals' tables list.
+
+Dolgova and Stich 2026, https://arxiv.org/abs/2605.31317
+"""
+
+
 @hookimpl
-def unlearning_scenarios() -> list[Scenario]:
-    """AMUN's protocol, and the same with a short training."""
-    return [FULL, FAST]
+def unlearning_scenarios() -> list[Scenario | Suite]:
+    """AMUN's protocol, the same with a short training, and a suite of reduced class rows."""
+    return [FULL, FAST, ROWS_OF_20]

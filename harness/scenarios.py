@@ -192,7 +192,6 @@ SUITES = (
     Suite("cifar10", (CIFAR10.name, "cifar10-random50", "cifar10-random10-forget-only")),
     Suite("published-rows", tuple(row.name for row in PUBLISHED_ROWS)),
     Suite("published-rows-fast", tuple(f"{row.name}-fast" for row in PUBLISHED_ROWS)),
-    Suite("cifar100-20", tuple(row.name for row in ROWS_OF_20)),
 )
 
 
