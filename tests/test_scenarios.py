@@ -9,7 +9,7 @@ import torch
 from harness import Augmentation, Recipe, Replicate
 from harness.datasets.builtin import CIFAR100_20, from_torchvision
 from harness.datasets.splits import split
-from harness.scenarios import PUBLISHED_ROWS, ROWS_OF_20, SCENARIOS, SUITES
+from harness.scenarios import PUBLISHED_ROWS, RECIPES, ROWS_OF_20, SCENARIOS, SUITES
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 CIFAR100_LABELS = torch.arange(50000).flip(0) % 100
@@ -102,6 +102,15 @@ def test_the_published_recipes_are_those_of_the_paper():
         schedule="cosine",
         optimizer="adamw",
     )
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_a_recipe_by_name_is_that_of_the_rows(recipe):
+    end = "-fast" if recipe.name.endswith("-fast") else ""
+    dataset = recipe.name.partition("-")[0].upper()
+    rows = [BY_NAME[f"{row.name}{end}"] for row in PUBLISHED_ROWS if row.dataset == dataset]
+
+    assert {row.recipe for row in rows} == {recipe.recipe}
 
 
 @pytest.mark.parametrize("row", PUBLISHED_ROWS, ids=lambda row: row.name)
