@@ -84,7 +84,8 @@ def render(
         note = described.pop(name).note if name in described else ""
         block = published_block(name, published, note, table)
         pages[f"{name}.md"] = scenario_page(table, block, tunings)
-    for name, words in described.items():
+    unmeasured = {name: words for name, words in described.items() if not words.waits}
+    for name, words in unmeasured.items():
         pages[f"{name}.md"] = "\n".join([MARK, *unmeasured_page(name, words, published)])
     scenarios = [page.removesuffix(".md") for page in pages]
     results: dict[str, list[list[str]]] = defaultdict(list)
@@ -95,7 +96,7 @@ def render(
     for method in methods:
         others = published_results(method, published, literature.catalogue, scenarios)
         pages[f"{method}.md"] = method_page(method, results[method], others)
-    pages[INDEX] = index_page(every, methods, described)
+    pages[INDEX] = index_page(every, methods, unmeasured)
     return pages
 
 

@@ -16,6 +16,8 @@ class Described:
     backbone: str
     forget: str
     note: str = ""
+    waits: bool = False
+    """Whether it has a page only once a run of ours is in the records."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "papers": ("paper", "title", "authors", "year", "url", "otherwise"),
     "metrics": ("metric", "title", "unit", "ours", "part_of"),
     "methods": ("paper", "printed", "ours"),
-    "scenarios": ("scenario", "dataset", "backbone", "forget", "note"),
+    "scenarios": ("scenario", "dataset", "backbone", "forget", "note", "page"),
     "tables": (
         *("paper", "table", "published", "retain_access"),
         *("scenario", "differs", "otherwise"),
@@ -31,6 +31,9 @@ NUMBER_COLUMNS = (
     *("paper", "table", "scenario", "dataset", "backbone", "forget", "retain_access"),
     *("method", "metric", "unit", "mean", "sd", "n", "spread", "note"),
 )
+
+PAGE = OneOf(("always", "measured"))
+"""When a scenario has a page: always, or only once a run of ours is in the records."""
 
 ACCESS = OneOf(("yes", "no", "both"))
 """Whether the setting of a table hands over the retain set; both: one row for two settings."""
@@ -109,6 +112,7 @@ def _described(row: CsvRow) -> Described:
         backbone=row.take("backbone", Text()),
         forget=row.take("forget", Text()),
         note=row["note"],
+        waits=row.take("page", PAGE) == "measured",
     )
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from printed import FILES, put
 
-from harness import Scenario, UserError
+from harness import UserError
 from harness.leaderboard.pages import task
+from harness.plugins.catalog import load_catalog
 from harness.records.literature import Literature
 from harness.records.published import read_literature
-from harness.scenarios import unlearning_scenarios
 
 FOLDER = Path(__file__).parents[2] / "leaderboards" / "published"
 PAPERS = ("2605.31317", "2503.00917")
 DESCRIBED = read_literature(FOLDER).scenarios
-OURS = [x for x in unlearning_scenarios() if isinstance(x, Scenario) and x.name in DESCRIBED]
+OURS = [x for x in load_catalog().scenarios.values() if x.name in DESCRIBED]
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path):
@@ -41,6 +41,7 @@ def test_the_files_are_read_as_tables_scenarios_and_a_catalogue(tmp_path):
     assert forget_only.problem == "net, 10%, without the retain set"
     assert forget_only.columns[0].part_of == ""  # the table prints no gap
     assert found.scenarios["s"].note == "Once only."
+    assert [words.waits for words in found.scenarios.values()] == [False, False, True]
     assert [(x.value, x.rank) for x in found.catalogue] == [("84.0", 8), ("", 45)]
 
 
