@@ -29,7 +29,12 @@ SIGNS = {  # what the pages must show of each example
     "quadrants.py": "`quadrants`",
     "small_net.py": "`small-net",
     "balanced.py": "10 images of each class",
+    "my_paper.py": "| FT | published | 79.10 ± 0.50 | 8.70 | 8.70 |",
 }
+
+
+TENTH = api.RandomFraction(0.1)
+SEARCH = {"lr": api.Span(0.01, 1.0), "steps": api.Span(1, 9)}
 
 
 def commands_with(name):
@@ -125,6 +130,20 @@ def test_the_recipe_that_is_shown_can_be_built():
     assert (recipe.optimizer, recipe.schedule, recipe.step_size) == ("adamw", "step", 10)
 
 
+def test_the_marks_of_settings_that_are_shown_can_be_set():
+    (block,) = re.findall(r"^```python\n(lr: float.*?)^```$", MAP, re.DOTALL | re.MULTILINE)
+    fields = "\n".join(f"    {line}" for line in block.splitlines())
+    space = {**vars(api), **vars(dataclasses)}
+
+    exec(f"@dataclass(frozen=True)\nclass Config:\n    attack: str = 'closest'\n{fields}", space)
+
+    method = api.Method("marked", lambda task, _: task.model, space["Config"](), search=SEARCH)
+    granted = api.Scenario("granted", "digits", "test_resnet", api.Recipe(1, 0.1), TENTH)
+    withheld = dataclasses.replace(granted, retain_access=0.0)
+    assert [*method.searched(granted)] == ["lr"]
+    assert [*method.searched(withheld)] == []
+
+
 def nouns():
     """Noun → the names in its row's fields, and the calls that its row mentions."""
     table = MAP.partition("\n### The nouns' fields\n")[2].partition("\n## ")[0]
@@ -148,8 +167,11 @@ def test_the_table_of_nouns_has_all_fields_of_each_and_only_calls_that_exist(nou
     assert unknown == []
 
 
-def test_the_table_of_nouns_has_what_a_method_and_a_protocol_are_given_and_return():
-    wanted = "Task Data Batch Evidence Outputs Labels Cost Estimate Span Choice"
+def test_the_table_of_nouns_has_what_methods_protocols_and_published_numbers_are_made_of():
+    wanted = (
+        "Task Data Batch Evidence Outputs Labels Cost Estimate Span Choice "
+        "Training NamedRecipe Published Paper Column Printed"
+    )
 
     assert [*nouns()] == wanted.split()
 
