@@ -1,4 +1,4 @@
-"""AMUN's own protocol, CIFAR-10 with three models crossed with three forget sets; and a suite.
+"""AMUN's own protocol, CIFAR-10 with three models crossed with three forget sets; and suites.
 
 Ebrahimpour-Boroojeny, Sundaram, Chandrasekaran, ICML 2025, https://arxiv.org/abs/2503.00917, and
 the code at https://github.com/Ali-E/AMUN: its network, recipe, forget sets (NumPy's seeds 1, 10 and
@@ -62,31 +62,35 @@ FULL = Scenario(
 FAST = replace(FULL, name="cifar10-amun-fast", recipe=FAST_RECIPE)
 
 
-ROWS_OF_20 = Suite(
-    "cifar100-20",
-    scenarios=tuple(
-        f"cifar100-20-{name}-half"
-        for name in ("couch", "apple", "hamster", "oak-tree", "road", "shark")
-    ),
-    methods=(
-        "amun",
-        "amun-paper",
-        "amun-adversarial",
-        "amun-salun",
-        "amun-l1",
-        "amun-transferred",
-        "amun-adaptive",
-        "salun",
-        "random-labels",
-        "finetune",
-        "gradient-ascent",
-        "influence",
-        "local-teacher",
-        "ssd",
-        "retrain-short",
-    ),
+CLASSES = ("25-half", "25-90", "68-half", "36-half", "0-half", "52-half", "73-half")
+ROWS = (*(f"cifar100-class{each}" for each in CLASSES), "svhn-class9-half", "svhn-class9-90")
+REDUCED = ("couch", "apple", "hamster", "oak-tree", "road", "shark")
+
+METHODS = (
+    "amun",
+    "amun-paper",
+    "amun-adversarial",
+    "amun-salun",
+    "amun-l1",
+    "amun-transferred",
+    "amun-adaptive",
+    "salun",
+    "random-labels",
+    "finetune",
+    "gradient-ascent",
+    "influence",
+    "local-teacher",
+    "ssd",
+    "retrain-short",
 )
-"""The published class rows, reduced for a CPU, with AMUN, its variants, and the tables' methods.
+"""AMUN, its variants, the methods of the published tables, SSD, and the cheapest alternative."""
+
+SUITES = (
+    Suite("published-rows", ROWS, METHODS),
+    Suite("published-rows-fast", tuple(f"{row}-fast" for row in ROWS), METHODS),
+    Suite("cifar100-20", tuple(f"cifar100-20-{each}-half" for each in REDUCED), METHODS),
+)
+"""The published class rows: as published, with a short recipe, and reduced for a CPU.
 
 Dolgova and Stich 2026, https://arxiv.org/abs/2605.31317
 """
@@ -100,5 +104,5 @@ RECIPES = (
 
 @hookimpl
 def unlearning_scenarios() -> list[Scenario | Suite | NamedRecipe]:
-    """AMUN's protocol, the same with a short training, their recipes, and reduced class rows."""
-    return [FULL, FAST, ROWS_OF_20, *RECIPES]
+    """AMUN's protocol, the same with a short training, their recipes, and suites of class rows."""
+    return [FULL, FAST, *SUITES, *RECIPES]

@@ -202,8 +202,6 @@ SUITES = (
     Suite("fashion-2k", (FASHION_2K.name,)),
     Suite("cifar10-5k", (CIFAR10_5K.name,)),
     Suite("cifar10", (CIFAR10.name, "cifar10-random50", "cifar10-random10-forget-only")),
-    Suite("published-rows", tuple(row.name for row in PUBLISHED_ROWS)),
-    Suite("published-rows-fast", tuple(f"{row.name}-fast" for row in PUBLISHED_ROWS)),
 )
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from amun_plugin.scenarios import FAST, FULL, ROWS_OF_20
+from amun_plugin.scenarios import FAST, FULL, SUITES
 from harness import Recipe
 from harness.backbones.build import designs
 from harness.backbones.cifar_resnet18 import Block, unlearning_backbones
 from harness.plugins.catalog import load_catalog
-from harness.scenarios import ROWS_OF_20 as REDUCED
+from harness.scenarios import PUBLISHED_ROWS, ROWS_OF_20
 from harness.seeds import derive
 from harness.specs.forgetting import FORGET_STREAM
 
@@ -72,8 +72,17 @@ def test_the_network_is_the_papers_with_its_halved_sums(scenario):
     assert [block.halved for block in blocks] == [True] * 8
 
 
-def test_the_suite_of_reduced_rows_names_scenarios_and_methods_that_exist():
+@pytest.mark.parametrize(
+    ("suite", "rows"),
+    [
+        ("published-rows", [row.name for row in PUBLISHED_ROWS]),
+        ("published-rows-fast", [f"{row.name}-fast" for row in PUBLISHED_ROWS]),
+        ("cifar100-20", [row.name for row in ROWS_OF_20]),
+    ],
+)
+def test_a_suite_of_class_rows_names_them_all_and_methods_that_exist(suite, rows):
     catalog = load_catalog()
+    (found,) = (each for each in SUITES if each.name == suite)
 
-    assert {*ROWS_OF_20.scenarios} == {row.name for row in REDUCED}
-    assert {*ROWS_OF_20.methods} <= {*catalog.methods}
+    assert {*found.scenarios} == {*rows}
+    assert {*found.methods} <= {*catalog.methods}
