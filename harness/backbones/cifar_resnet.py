@@ -89,12 +89,13 @@ def _convolution(inside: int, outside: int, side: int, stride: int) -> nn.Conv2d
 
 
 def build(
+    depth: int,
+    /,  # so that no setting in brackets changes it: the backbone's name says it
     *,
     channels: int,
     classes: int,
     size: tuple[int, int],  # noqa: ARG001 - it takes images of any size
     stem: str,  # noqa: ARG001 - its own stem is the small one
-    depth: int,
     shortcut: str = "identity",
 ) -> nn.Module:
     """The network of this depth, newly initialised (He normal by fan-out, as is usual for it).
@@ -113,4 +114,4 @@ def build(
 @hookimpl
 def unlearning_backbones() -> list[Backbone]:
     """The networks with 20, 32 and 56 layers."""
-    return [Backbone(f"cifar_resnet{depth}", partial(build, depth=depth)) for depth in DEPTHS]
+    return [Backbone(f"cifar_resnet{depth}", partial(build, depth)) for depth in DEPTHS]

@@ -52,8 +52,11 @@ def resnet18(
     """The network, in torch's own initialisation.
 
     ``halved`` halves the sum of both branches, before the ReLU, in the three blocks whose shortcut
-    is a projection, as in the network of https://github.com/Ali-E/AMUN.
+    is a projection, as in the network of https://github.com/Ali-E/AMUN. Raises TypeError if it is
+    neither True nor False.
     """
+    if not isinstance(halved, bool):
+        raise TypeError(f"halved must be True or False; got {halved!r}")
     layers: list[nn.Module] = [
         nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False),
         nn.BatchNorm2d(WIDTHS[0]),

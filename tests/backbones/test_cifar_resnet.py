@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from harness import UserError
 from harness.backbones.build import designs
 from harness.backbones.cifar_resnet import BasicBlock, Padded, unlearning_backbones
 from harness.plugins.catalog import load_catalog
@@ -87,6 +88,12 @@ def test_kernels_are_drawn_at_the_scale_of_their_outputs():
 def test_another_shortcut_is_refused_with_the_two_that_exist():
     with pytest.raises(ValueError, match="shortcut must be identity or projection; got 'pool'"):
         network("cifar_resnet20[shortcut=pool]")
+
+
+@pytest.mark.parametrize("depth", [20, 21, 56])
+def test_the_depth_is_in_the_name_and_no_setting(depth):
+    with pytest.raises(UserError, match=r"'cifar_resnet20': unknown setting 'depth'.*shortcut"):
+        network(f"cifar_resnet20[depth={depth}]")
 
 
 def test_the_harness_version_stands_for_the_source_of_its_own_backbones():

@@ -108,3 +108,12 @@ def test_it_takes_no_other_settings():
             classes=10,
             stem="own",
         )
+
+
+@pytest.mark.parametrize("value", ["3", "0", "'no'"])
+def test_halved_is_true_or_false(value):
+    (backbone,) = unlearning_backbones()
+    name = f"cifar_resnet18[halved={value}]"
+
+    with pytest.raises(UserError, match="halved must be True or False; got "):
+        design_backbone(name, {backbone.name: backbone}, shape=SHAPE, classes=10, stem="own")
