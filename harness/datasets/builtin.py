@@ -96,6 +96,8 @@ def _loaded(dataset: Dataset, root: Path) -> Any:
     except (DataError, OSError) as error:
         reason = textwrap.shorten(str(error), 300) or type(error).__name__
         raise UserError(f"dataset {dataset.name!r}: {reason}") from None
+    except UserError as error:  # it says what to do, so that nothing of it may be cut off
+        raise UserError(f"dataset {dataset.name!r}: {' '.join(str(error).split())}") from None
     except Exception as error:  # a plugin's loader can raise anything
         reason = textwrap.shorten(f"{type(error).__name__}: {error}", 300)
         hint = ""
@@ -234,7 +236,7 @@ def _open(make: Callable[..., Any], name: str, root: Path) -> Any:
         except Exception as error:  # files and networks can fail in any way
             reason = textwrap.shorten(str(error), 200) or type(error).__name__
     raise UserError(
-        f"torchvision can neither read dataset {name!r} from --data {root} nor download it there "
+        f"torchvision can neither read {name} from --data {root} nor download it there "
         f"({reason}); put its files there in torchvision's layout, or name the folder that "
         f"contains them with --data"
     )

@@ -213,13 +213,25 @@ def test_the_reduced_cifar100_has_500_train_and_100_test_images_of_each_class(un
 
 
 @pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", ["SVHN", "CIFAR10-5k", "CIFAR100-20"])
+def test_absent_files_without_a_network_are_one_line_that_says_where_to_put_them(name, tmp_path):
+    with pytest.raises(UserError) as error:
+        loaded(name, tmp_path)
+
+    text = str(error.value)
+    assert text.startswith(f"dataset {name!r}: torchvision can neither read {name.split('-')[0]} ")
+    assert text.endswith("or name the folder that contains them with --data")
+    assert "\n" not in text
+
+
+@pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_also_a_user_error(damage, tmp_path):
     write_mnist(tmp_path, "MNIST")
     path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
 
-    with pytest.raises(UserError, match="can neither read dataset 'MNIST'"):
+    with pytest.raises(UserError, match="can neither read MNIST"):
         loaded("MNIST", tmp_path)
 
 
