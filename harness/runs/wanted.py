@@ -22,6 +22,7 @@ from harness.runs.settings import Assignment, all_configured
 from harness.runs.workspace import Workspace
 from harness.specs.catalog import Catalog
 from harness.specs.configs import checked_config
+from harness.specs.fine_tuning import Training
 from harness.specs.method import Method
 from harness.specs.named_recipe import NamedRecipe
 from harness.specs.scenario import REFERENCES, Replicate, Scenario
@@ -186,10 +187,22 @@ def entrants(wanted: Wanted, catalog: Catalog, scenario: Scenario) -> list[Entra
     """
     home = tuning_home(scenario, catalog).name
     tuned = read(Path(wanted.tuned), home) if wanted.tuned else {}
-    return [
+    found = [
         _entrant(wanted, method, tuned.get(method.name))
         for method in wanted_methods(wanted, catalog)
     ]
+    for entrant in found:
+        _require_fit(entrant, scenario)
+    return found
+
+
+def _require_fit(entrant: Entrant, scenario: Scenario) -> None:
+    """Raises UserError, before anything is trained, if settings by hand do not fit the recipe."""
+    if entrant.chosen == BY_HAND and isinstance(entrant.config, Training):
+        try:
+            entrant.config.require_fit(scenario)
+        except UserError as error:
+            raise UserError(f"--set of {entrant.method.name!r}: {error}") from None
 
 
 def _entrant(wanted: Wanted, method: Method, tuning: Tuning | Unread | None) -> Entrant:

@@ -9,7 +9,7 @@ from harness.errors import UserError
 from harness.specs.checks import NOT_NEGATIVE, POSITIVE, Flag, OneOf, OrNone, Real, Whole, settle
 from harness.specs.method import Task
 from harness.specs.part import WITH_RETAIN, WITHOUT_RETAIN
-from harness.specs.scenario import LATER, Optimizer, Recipe, Schedule
+from harness.specs.scenario import LATER, Optimizer, Recipe, Scenario, Schedule
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,16 @@ class Training:
 
         Raises UserError if they do not fit it.
         """
-        epochs, lr = self.course(task)
+        return self._recipe(task.scenario, *self.course(task))
+
+    def require_fit(self, scenario: Scenario) -> None:
+        """Raises UserError if the settings do not fit the scenario's recipe; no task is needed."""
+        self._recipe(scenario, self.epochs, self.lr)
+
+    def _recipe(self, scenario: Scenario, epochs: int, lr: float) -> Recipe:
         try:
-            return task.scenario.recipe.retimed(
+            self._check_weight_decay(scenario.recipe)
+            return scenario.recipe.retimed(
                 epochs=epochs,
                 lr=lr,
                 schedule=self.schedule,
@@ -75,9 +82,16 @@ class Training:
             )
         except (ValueError, TypeError) as error:
             raise UserError(
-                f"scenario {task.scenario.name!r}: its recipe does not fit the method's settings "
+                f"scenario {scenario.name!r}: its recipe does not fit the method's settings "
                 f"({error})"
             ) from None
+
+    def _check_weight_decay(self, recipe: Recipe) -> None:
+        if self.optimizer not in (None, recipe.optimizer) and self.weight_decay is None:
+            raise ValueError(
+                f"optimizer {self.optimizer!r} needs a weight_decay too; that of the recipe, "
+                f"{recipe.weight_decay:g}, is for {recipe.optimizer!r}"
+            )
 
     def _check_steps(self) -> None:
         if self.schedule == "step":

@@ -181,6 +181,21 @@ def test_an_unknown_recipe_is_one_line_with_the_nearest(unlearn, work):
     assert err.strip().endswith("unknown recipe 'tiny-breif'; did you mean 'tiny-brief'?")
 
 
+@pytest.mark.parametrize("arguments", [(), ("--recipe", "svhn-vit-tiny")])
+def test_settings_by_hand_that_do_not_fit_the_recipe_are_refused_before_any_training(
+    unlearn, work, arguments
+):
+    setting = "nesterov=True" if arguments else "optimizer=adamw"
+    command = ("run", "finetune", "--scenario", "digits-random10", "--dry-run", *arguments)
+
+    status, out, err = unlearn(*command, "--set", f"finetune.{setting}")
+
+    assert status == 2
+    assert "would do" not in out
+    assert "--set of 'finetune': scenario 'digits-random10" in err
+    assert ("nesterov needs" if arguments else "needs a weight_decay too") in err
+
+
 STRIPES = """
 from harness import RandomFraction, Recipe, Scenario, hookimpl
 

@@ -117,6 +117,22 @@ def test_settings_that_do_not_fit_the_scenarios_recipe_are_a_users_mistake(task)
         Config(nesterov=True).recipe(task)
 
 
+def test_another_optimizer_than_the_recipes_comes_with_a_weight_decay_of_its_own(task):
+    own = Config(optimizer="adamw", weight_decay=0.05).recipe(task)
+
+    assert (own.optimizer, own.weight_decay) == ("adamw", 0.05)
+    with pytest.raises(UserError, match=r"optimizer 'adamw' needs a weight_decay too; .* 'sgd'"):
+        Config(optimizer="adamw").recipe(task)
+
+
+def test_that_settings_fit_a_recipe_is_known_without_a_task(task):
+    Config(nesterov=True).require_fit(task.scenario)
+    scenario = under(task, optimizer="adamw").scenario
+
+    with pytest.raises(UserError, match="nesterov needs optimizer 'sgd'"):
+        Config(nesterov=True).require_fit(scenario)
+
+
 def test_whole_numbers_become_those_that_the_identity_has():
     assert canonical(Config(weight_decay=0, momentum=0)) == canonical(
         Config(weight_decay=0.0, momentum=0.0)
