@@ -60,9 +60,9 @@ METRICS = (
     "What the metrics of this page mean, and which values are better. Of a metric that is to match "
     "the retrained models, neither a high nor a low value is good in itself."
 )
-ONLY = "published only"
-PUBLISHED_ONLY = (
-    "Published only: a scenario without a run of ours; its page shows what papers print."
+UNMEASURED = (
+    "No run of ours is in the records of these. Each page says how to measure its scenario, and "
+    "shows what papers print on it, or on a larger one like it."
 )
 BETTER = {"high": "higher", "low": "lower", "match": "nearer to the retrained models"}
 
@@ -181,11 +181,12 @@ def index_page(
         ]
         for table in every
     ]
-    scenarios += [
-        [f"[{name}]({name}.md)", f"Forget {x.forget}", x.dataset, x.backbone, NONE, ONLY]
+    others = [
+        [f"[{name}]({name}.md)", f"Forget {x.forget}", x.dataset, x.backbone]
         for name, x in unmeasured.items()
     ]
     head = ["Scenario", "Task", "Dataset", "Backbone", "Replicates", "May be the best"]
+    rest = ["## Not measured yet\n", UNMEASURED, "", markdown_table(others, head[:4]), ""]
     links = [f"[{method}]({method}.md)" for method in methods]
     return "\n".join(
         [
@@ -199,8 +200,9 @@ def index_page(
             "May be the best: the rows whose 95 % confidence set of ranks contains 1, that is, no",
             "other row is significantly better. They are in the order of their average gaps.",
             "",
-            *([f"{PUBLISHED_ONLY}\n"] if unmeasured else []),
-            f"Methods: {', '.join(links) or NONE}.",
+            *(rest if others else []),
+            "## Methods\n",
+            f"{', '.join(links) or NONE}.",
             "",
             "All pages are rendered from `records/*.jsonl`, which has one line for each run and",
             "one for each measurement, and from `published/*.csv`, which has one for each number",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from harness.leaderboard.cells import NONE
 from harness.leaderboard.markdown_table import markdown_table
@@ -27,7 +27,9 @@ def tuning_block(scenario: str, tunings: Tunings, methods: Iterable[str]) -> lis
     rows = [[name, *_cells(each)] for name, each in tuned.items() if isinstance(each, Tuning)]
     if not rows:
         return []
-    return ["## Tuning\n", f"{_explanation(scenario)}\n", markdown_table(rows, HEAD), ""]
+    confirmed = {bool(each.confirmed) for each in tuned.values() if isinstance(each, Tuning)}
+    text = _explanation(scenario, confirmed)
+    return ["## Tuning\n", f"{text}\n", markdown_table(rows, HEAD), ""]
 
 
 def _cells(tuning: Tuning) -> list[str]:
@@ -46,15 +48,25 @@ def _gap(gap: float | None) -> str:
     return NONE if gap is None else f"{gap:.2f}"
 
 
-def _explanation(scenario: str) -> str:
+def _explanation(scenario: str, confirmed: Collection[bool]) -> str:
+    """``confirmed`` tells of the methods whether their choice was confirmed on fresh originals."""
     name = f"{FOLDER}/{scenario}.json"
-    return (
+    start = (
         "Average gaps on original models that this page does not report. *After 1, 5, 20*: the "
-        "smallest gap of the first so many trials. The first trial is the method's defaults, and "
-        "the next few lie around them. The smallest of many gaps flatters, so the best three "
-        "settings and the defaults are judged again on *fresh* originals and forget sets, which "
-        "no trial used; the settings with the smallest gap there are kept. "
-        f"*{OVER.capitalize()}*: a run takes more than {100 * BUDGET:.0f} % of retraining's "
-        f"passes. A method without fresh gaps was tuned by an earlier procedure, which neither "
-        f"tried the defaults nor confirmed its choice. Every trial is in [{name}]({name})."
+        "smallest gap of the first so many trials."
     )
+    sentences = [start]
+    if True in confirmed:
+        sentences.append(
+            "The first trial is the method's defaults, and the next few lie around them. The "
+            "smallest of many gaps flatters, so the best three settings and the defaults are "
+            "judged again on *fresh* originals and forget sets, which no trial used; the settings "
+            f"with the smallest gap there are kept. *{OVER.capitalize()}*: a run takes more than "
+            f"{100 * BUDGET:.0f} % of retraining's passes."
+        )
+    if False in confirmed:
+        sentences.append(
+            "A method without fresh gaps was tuned by an earlier procedure, which neither tried "
+            "the defaults nor confirmed its choice."
+        )
+    return " ".join([*sentences, f"Every trial is in [{name}]({name})."])

@@ -1,5 +1,6 @@
 """The block of a page about its tuning: gaps against trials, and those on fresh originals."""
 
+import pytest
 from worlds import world
 
 from harness.leaderboard.pages import render, scenario_page
@@ -41,6 +42,21 @@ def test_a_method_tuned_by_the_old_procedure_shows_what_its_file_has():
     block = tuning_block("s", {"s": {"old": OLD}}, ["old"])
 
     assert cells(block, "old") == ["6.00", "2.00", "1.00", "–", "–"]
+
+
+@pytest.mark.parametrize(
+    ("tunings", "told", "untold"),
+    [
+        ({"m": NEW}, ["The first trial is the method's defaults"], ["an earlier procedure"]),
+        ({"m": OLD}, ["an earlier procedure"], ["The first trial is the method's defaults"]),
+        ({"m": NEW, "n": OLD}, ["an earlier procedure", "The first trial is"], []),
+    ],
+)
+def test_a_block_tells_only_of_the_procedures_that_its_methods_were_tuned_by(tunings, told, untold):
+    text = tuning_block("s", {"s": tunings}, tunings)[1]
+
+    assert all(words in text for words in told)
+    assert not any(words in text for words in untold)
 
 
 def test_there_is_no_block_without_a_tuned_method_of_the_page():
