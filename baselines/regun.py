@@ -6,10 +6,10 @@ released code's default, or by ``class-matched``, as in the paper, one of the cl
 row. The mean of the original's softmax over these is the one target of the whole batch, and a step
 descends ``w_f · KL(target ‖ student(forget)) + w_r · CE(retain)``. As released, an epoch is a pass
 over the forget set, and the retain set restarts whenever it runs out; the rate is constant, there
-is no weight decay, and both weights are one half. The code could not be read again for this; known
-are the facts above. Our decisions: as many held-out rows as forget rows; where a class has none,
-one of all held-out rows; the reference sees no augmentation; batch and momentum are the recipe's.
-BatchNorm's statistics follow both batches.
+is no weight decay, and both weights are one half. Of the code we know no more than this. Our
+decisions: as many held-out rows as forget rows; where a class has none, one of all held-out rows;
+the reference sees no augmentation; batch and momentum are the recipe's. BatchNorm's statistics
+follow both batches.
 """
 
 from dataclasses import dataclass, replace
