@@ -53,9 +53,9 @@ def mean_error(values: Floats, replicates: Sequence[ReplicateKey]) -> MeanError 
       models A, between forget sets B, and of the residual E, the variance is A + B - E, but at
       least each of the three, over m·f; the degrees of freedom are Satterthwaite's. In
       ``tests/benchmarks/crossed_coverage.py`` the 95 % t-interval covers the true mean of 3 × 3
-      replicates in 95.5 to 99.6 % of samples, depending on the shares of the three; with
+      replicates in 94.7 to 99.6 % of samples, depending on the shares of the three; with
       min(m, f) - 1 degrees in 96.3 to 99.9 %, but it is up to a third wider; the plain interval
-      over all replicates in 68 to 95 %.
+      over all replicates in 65 to 95 %.
     - Some of these pairs: the variance between the models' means, over m, plus that between the
       forget sets' means, over f, with min(m, f) - 1 degrees of freedom. This is too large rather
       than too small: with 4, 6 or 8 of 3 × 3 pairs the interval covers in 96.8 to 99.6 %.

@@ -39,6 +39,7 @@ VARIANCES = (
     (10, 0, 1),
     (1, 1, 0.1),
     (10, 10, 1),
+    (100, 5, 1),
 )
 """Of the models, of the forget sets, and of the residual."""
 
