@@ -267,7 +267,10 @@ class NumpyDraw(ForgetRule):
         seed = of_stream.get(generator.initial_seed())
         if seed is None:
             seeds = ", ".join(map(str, self.seeds))
-            raise ValueError(f"it has no forget set for this forget seed; expected one of {seeds}")
+            raise ValueError(
+                f"it has forget sets for the forget seeds {seeds} alone; a scenario that crosses "
+                f"them has crossed=({seeds})"
+            )
         size = int(self.fraction * len(members))
         drawn = RandomState(seed).choice(len(members), size, replace=False)
         return members[members.new_tensor(drawn)]
