@@ -9,8 +9,8 @@ none is selected by the test set. What differs:
   augmentation see images in [0, 1] here too.
 - The average gap takes the paper's second attack, the SVC of its tables 10 and 11. Its first, RMIA
   with 128 reference models, is not part of this benchmark.
-- Half of the test set is kept for tuning, and pages report on the other half. The paper says that it
-  tunes on a forget set of its own; its code tunes on one of the three that it reports.
+- Half of the test set is kept for tuning, and pages report on the other half. The paper says that
+  it tunes on a forget set of its own; its code tunes on one of the three that it reports.
 - Each pair has retrained models of its own, and more than one.
 - On a GPU training computes in bfloat16, where the paper has float32. Batches differ by one image
   at most, where the paper's last one is smaller.
