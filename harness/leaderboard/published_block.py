@@ -1,7 +1,7 @@
 """What papers print on a scenario's page, beside our rows; and the page of one without runs. Pure.
 
-Published numbers are marked as such and never ranked: their models, settings and forget sets are
-others than ours.
+Published numbers are marked as such and never ranked: their models and settings are others than
+ours.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ PUBLISHED, OURS = "published", "ours"
 
 INTRODUCTION = (
     f"What papers print, digit by digit. These rows are marked *{PUBLISHED}* and have no rank: "
-    f"their models, settings and forget sets are not those of this page. A row marked *{OURS}* is "
-    "this page's row of the same method. *Recomputed* is the mean absolute difference of the "
-    "printed means from those of the paper's retrained model, over the metrics of the gap."
+    "they come from other models, with other settings."
+)
+BESIDE = f"A row marked *{OURS}* is this page's row of the same method."
+AGAIN = (
+    "*Recomputed* is the mean absolute difference of the printed means from those of the paper's "
+    "retrained model, over the metrics of the gap."
 )
 
 
@@ -42,7 +45,8 @@ def published_block(
     own = [each for each in published if scenario in each.scenarios]
     if not own and not note:
         return []
-    paragraphs = ["## Published", *([note] if note else []), *([INTRODUCTION] if own else [])]
+    introduction = " ".join([INTRODUCTION, *([BESIDE] if table else []), AGAIN])
+    paragraphs = ["## Published", *([note] if note else []), *([introduction] if own else [])]
     for each in own:
         paragraphs += [*_table_of_paper(each, table)]
         # several tables of one paper share remarks: each is made once

@@ -118,6 +118,8 @@ def test_a_scenario_without_a_run_has_a_page_and_a_line_in_the_index(tmp_path):
     assert "| [n](n.md) | Forget all | D | b |" in others
     assert "(n.md)" not in measured
     assert "Once only." in block(pages["s.md"])
+    assert "marked *ours*" in pages["s.md"]
+    assert "marked *ours*" not in pages["n.md"]
     assert "Not measured yet" not in pages["s.md"]
     assert "w.md" not in pages  # it waits for a run
 
