@@ -5,9 +5,10 @@ the forget set f and of all data D, ``θ *= min(λ·F_D/F_f, 1)`` where ``F_f > 
 and BatchNorm's statistics stay.
 
 F is by default that of the official code, which the published α = 10 and λ = 1, the defaults here,
-are for: the mean over batches of the squared gradient of a batch's mean loss. Where a class, or a
-part of one, is forgotten, a batch has 64 rows and D goes class by class, the retain set before the
-forget set; otherwise a batch has 128 rows in random order. The paper defines F by the gradient of
+are for (of a ViT that forgets a class α = 5): the mean over batches of the squared gradient of a
+batch's mean loss. Where a class, or a part of one, is forgotten, a batch has 64 rows and D goes
+class by class, the retain set before the forget set; otherwise a batch has 128 rows in random
+order. The paper defines F by the gradient of
 each sample, which is ``fisher = "sample"``. D holds the forget set, so that F_f/F_D is then at most
 n_D/n_f: where the forget set is a tenth of the data or more, α = 10 selects nothing. The random
 forgetting of the paper takes 100 rows. Deviations: the sizes of the batches differ by at most one,
