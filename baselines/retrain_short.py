@@ -29,9 +29,11 @@ def retrain_short(task: Task, config: RetrainShortConfig) -> nn.Module:
         task,
         task.retain,
         model=task.untrained(),
-        epochs=max(1, round(config.share * recipe.epochs)),
-        lr=recipe.lr,
-        schedule=recipe.schedule,
+        recipe=recipe.retimed(
+            epochs=max(1, round(config.share * recipe.epochs)),
+            lr=recipe.lr,
+            schedule=recipe.schedule,
+        ),
     )
 
 

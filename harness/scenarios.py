@@ -83,6 +83,9 @@ SVHN_VIT_TINY = Recipe(
 )
 """The recipe of the published rows on SVHN, with the same two differences."""
 
+UNLEARNING = Recipe(epochs=20, lr=0.01, batch=256, weight_decay=1e-6)
+"""What all methods of the published rows have in common; their rates are searched."""
+
 SVHN_VIT_TINY_FAST = replace(SVHN_VIT_TINY, epochs=20, schedule="one-cycle")
 
 PAPER = "https://arxiv.org/abs/2605.31317"
@@ -101,6 +104,7 @@ COUCH = Scenario(
     dataset="CIFAR100",
     backbone="cifar_resnet56[shortcut=projection]",
     recipe=CIFAR100_RESNET56,
+    fine_tuning=replace(UNLEARNING, augmentation=CROP_AND_FLIP),
     forget=ClassFirst(25, 0.5),
     mia="confidence-mia.svc",
     replicates=5,
@@ -115,6 +119,7 @@ SVHN_9 = Scenario(
     dataset="SVHN",
     backbone="vit_tiny_patch16_224[img_size=32,patch_size=4]",
     recipe=SVHN_VIT_TINY,
+    fine_tuning=UNLEARNING,
     forget=ClassFirst(9, 0.5),
     mia="confidence-mia.svc",
     replicates=5,
@@ -199,6 +204,7 @@ SCENARIOS = (
 
 SUITES = (
     Suite("digits", (SCENARIOS[0].name, SCENARIOS[1].name)),
+    Suite("digits-more", ("digits-class3", "digits-random10-held-out")),
     Suite("fashion-2k", (FASHION_2K.name,)),
     Suite("cifar10-5k", (CIFAR10_5K.name,)),
     Suite("cifar10", (CIFAR10.name, "cifar10-random50", "cifar10-random10-forget-only")),

@@ -43,7 +43,7 @@ INSIDE = {
         {"processes", "surroundings"},
     ),
     "leaderboard": (
-        {"grouping", "markdown_table"},
+        {"grouping", "markdown_table", "problem"},
         {"clusters"},
         {"gaps", "replacing", "selection", "summary"},
         {"joining", "ranks"},

@@ -104,6 +104,15 @@ def test_the_published_recipes_are_those_of_the_paper():
     )
 
 
+@pytest.mark.parametrize("row", PUBLISHED_ROWS, ids=lambda row: row.name)
+def test_methods_unlearn_the_published_rows_by_sgd_as_in_the_paper(row):
+    own = row.fine_tuning
+
+    assert (own.optimizer, own.momentum, own.nesterov) == ("sgd", 0.9, False)
+    assert (own.weight_decay, own.batch) == (1e-6, 256)
+    assert own.augmentation == row.recipe.augmentation
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_a_recipe_by_name_is_that_of_the_rows(recipe):
     end = "-fast" if recipe.name.endswith("-fast") else ""

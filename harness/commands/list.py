@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from harness.commands import plugins
 from harness.errors import unknown
-from harness.leaderboard.pages import task
+from harness.leaderboard.problem import task
 from harness.records.lines import plain
 from harness.specs.catalog import Catalog
 from harness.specs.forgetting import KINDS as FORGET_KINDS

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from harness.errors import UserError
-from harness.leaderboard.pages import task
+from harness.leaderboard.problem import task
 from harness.leaderboard.publish import published
 from harness.records.lines import Line, Measurement, Run, identity_of, merge
 from harness.records.store import Store

@@ -140,8 +140,12 @@ def scenario_of(fields: Mapping[str, Any]) -> Scenario:
         if part.get("is") != name:
             raise ValueError(f"expected a {name}; got {part.get('is')!r:.60}")
     own = {name: fields[name] for name in fields if name != "is"}
-    recipe = msgspec.convert(fields["recipe"], Recipe)
-    return Scenario(**{**own, "recipe": recipe, "forget": _rule_of(fields["forget"])})
+    recipes = {
+        name: msgspec.convert(fields[name], Recipe)
+        for name in ("recipe", "fine_tuning")
+        if fields.get(name) is not None
+    }
+    return Scenario(**{**own, **recipes, "forget": _rule_of(fields["forget"])})
 
 
 def _rule_of(recorded: Mapping[str, Any]) -> ForgetRule:

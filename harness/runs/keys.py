@@ -95,6 +95,7 @@ class PlannedRun:
     @cached_property
     def _unlearned(self) -> str:
         """The key of an unlearned model."""
+        fine_tuning = self.scenario.fine_tuning
         return identity(
             {
                 "model": self.method,
@@ -104,6 +105,7 @@ class PlannedRun:
                 "forget": self.scenario.forget,
                 "forget seed": self.replicate.forget_seed,
                 "access": self.scenario.retain_access,
+                **({"fine-tuning": fine_tuning} if fine_tuning else {}),
             }
         )
 

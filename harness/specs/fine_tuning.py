@@ -56,7 +56,7 @@ class Training:
         return self.epochs, self.lr
 
     def recipe(self, task: Task) -> Recipe:
-        """The scenario's recipe with these settings in place of its own.
+        """The recipe that the scenario hands to methods, with these settings in place of its own.
 
         Raises UserError if they do not fit it.
         """
@@ -68,8 +68,8 @@ class Training:
 
     def _recipe(self, scenario: Scenario, epochs: int, lr: float) -> Recipe:
         try:
-            self._check_weight_decay(scenario.recipe)
-            return scenario.recipe.retimed(
+            self._check_weight_decay(scenario.inherited)
+            return scenario.inherited.retimed(
                 epochs=epochs,
                 lr=lr,
                 schedule=self.schedule,

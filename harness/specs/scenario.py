@@ -13,6 +13,7 @@ from harness.specs.checks import (
     Exactly,
     Flag,
     OneOf,
+    OrNone,
     Real,
     Several,
     Text,
@@ -148,6 +149,9 @@ class Scenario:
     crossed: tuple[int, ...] = field(default=(), metadata=LATER)
     """Seeds that are crossed: each gives a model and a forget set, and each pair is a replicate.
     Empty: every replicate has a model and a forget set of its own."""
+    fine_tuning: Recipe | None = field(default=None, metadata=LATER)
+    """Another recipe from which methods inherit where they fine-tune: optimizer, batch, momentum,
+    weight decay and augmentation. Its length, rate and schedule do not count."""
     tuned_as: str = field(default="", metadata=LATER)
     """The scenario whose tuned settings this one uses; empty: its own."""
 
@@ -168,6 +172,7 @@ class Scenario:
             replicates=Whole(1),
             tuning=Real(0, 1, below=True),
             crossed=Several(Whole(0), "seeds", distinct=True),
+            fine_tuning=OrNone(Exactly((Recipe,))),
             tuned_as=Text(empty=True),
         )
         if self.crossed and self.replicates != len(self.crossed) ** 2:
@@ -180,6 +185,14 @@ class Scenario:
                 f"scenario {self.name!r}: recipe must train for at least 1 epoch at a rate above "
                 f"0; got epochs {self.recipe.epochs} and lr {self.recipe.lr:g}"
             )
+        self._check_mia()
+
+    @property
+    def inherited(self) -> Recipe:
+        """The recipe from which methods inherit where they fine-tune."""
+        return self.fine_tuning or self.recipe
+
+    def _check_mia(self) -> None:
         if "" in self.mia.partition("."):
             raise ValueError(
                 f"scenario {self.name!r}: mia must be protocol.metric, like loss-mia.auc; "

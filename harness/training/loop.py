@@ -205,15 +205,15 @@ def fine_tune(
 ) -> nn.Module:
     """The task's model, or another, trained on the data with the task's own stream.
 
-    With epochs and rate, the scenario's recipe gives optimizer, batch, momentum, weight decay and
-    augmentation, but not the schedule; with AdamW a rate chosen for SGD, such as 0.1, destroys the
-    model. A config that derives from ``Training`` gives a whole recipe instead.
+    With epochs and rate, the scenario's recipe, or its ``fine_tuning``, gives optimizer, batch,
+    momentum, weight decay and augmentation, but not the schedule; with AdamW a rate chosen for SGD,
+    such as 0.1, destroys the model. A config that derives from ``Training`` gives a whole recipe.
 
     Raises ValueError for an empty set or a setting out of range, and TypeError unless there is
     either a recipe or both epochs and rate.
     """
     if recipe is None and epochs is not None and lr is not None:
-        recipe = task.scenario.recipe.retimed(epochs=epochs, lr=lr, schedule=schedule)
+        recipe = task.scenario.inherited.retimed(epochs=epochs, lr=lr, schedule=schedule)
     elif recipe is None or epochs is not None or lr is not None or schedule != "one-cycle":
         raise TypeError(
             f"fine_tune takes epochs and lr, or a recipe, which has a schedule of its own; "

@@ -17,7 +17,8 @@ def test_retrain_short_trains_a_new_model_for_its_share_of_the_epochs(task):
 
 def test_retrain_short_keeps_the_scenarios_optimizer_and_schedule(task):
     recipe = Recipe(10, 0.1, batch=10, optimizer="adamw", schedule="step", step_size=1, gamma=0.5)
-    task = replace(task, scenario=replace(task.scenario, recipe=recipe))
+    other = Recipe(3, 0.5, batch=5)  # for methods that fine-tune
+    task = replace(task, scenario=replace(task.scenario, recipe=recipe, fine_tuning=other))
     again = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     expected = train(task.untrained(), task.retain, replace(recipe, epochs=2), generator=again)

@@ -59,6 +59,13 @@ def test_a_scenario_can_be_read_from_its_json(rule):
     assert scenario_of(json.loads(canonical(scenario))) == scenario
 
 
+def test_a_scenario_with_another_recipe_for_methods_can_be_read_from_its_json():
+    methods = Recipe(20, 0.01, 256, augmentation=Augmentation(crop=True))
+    scenario = Scenario("s", "d", "b", Recipe(2, 0.1), RandomFraction(0.1), fine_tuning=methods)
+
+    assert scenario_of(json.loads(canonical(scenario))) == scenario
+
+
 def test_a_run_without_digests_is_written_without_the_later_fields():
     text = write_line(run())
 

@@ -8,7 +8,7 @@ import pytest
 from printed import FILES, put
 
 from harness import UserError
-from harness.leaderboard.pages import task
+from harness.leaderboard.problem import task
 from harness.plugins.catalog import load_catalog
 from harness.records.literature import Literature
 from harness.records.published import read_literature

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import RandomFraction, Recipe, Scenario
 from harness.records.json_lines import scenario_of
 from harness.records.lines import Basis
 from harness.runs.keys import PlannedRun
@@ -40,3 +41,19 @@ def test_recorded_references_keep_their_run_ids(file):
 
     assert [planned(line).record.key for line in lines] == [line["run_id"] for line in lines]
     assert len(lines) >= 40
+
+
+def test_another_recipe_for_methods_changes_unlearned_models_alone():
+    scenario = Scenario("s", "d", "b", Recipe(2, 0.1), RandomFraction(0.1))
+    other = dataclasses.replace(scenario, fine_tuning=Recipe(9, 0.1, weight_decay=0.0))
+
+    models = {
+        method: {PlannedRun(each, Replicate(0, 0), method).model for each in (scenario, other)}
+        for method in (*REFERENCES, "m")
+    }
+
+    assert {method: len(found) for method, found in models.items()} == {
+        "original": 1,
+        "retrain": 1,
+        "m": 2,
+    }

@@ -53,6 +53,15 @@ def test_settings_of_its_own_replace_the_recipes(task):
     assert recipe == Recipe(4, 0.05, batch=10, schedule="step", step_size=5, momentum=0.9)
 
 
+def test_a_method_replaces_settings_of_the_recipe_that_the_scenario_hands_to_methods(task):
+    methods = Recipe(99, 9.0, batch=20, weight_decay=1e-6)
+    scenario = replace(task.scenario, fine_tuning=methods)
+
+    recipe = Config(momentum=0.5).recipe(replace(task, scenario=scenario))
+
+    assert recipe == Recipe(4, 0.05, batch=20, momentum=0.5, weight_decay=1e-6)
+
+
 @pytest.mark.parametrize(("own", "factor"), [(None, 0.5), (0.2, 0.2)])
 def test_the_factor_of_the_step_schedule_is_the_recipes_unless_the_method_has_one(
     task, own, factor

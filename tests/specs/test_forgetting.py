@@ -12,7 +12,7 @@ from harness import (
     Scenario,
     WholeClass,
 )
-from harness.leaderboard.pages import task
+from harness.leaderboard.problem import task
 from harness.specs.shares import percent
 
 

@@ -189,6 +189,20 @@ def test_fine_tuning_is_training_by_the_scenarios_recipe_but_for_length_rate_and
     assert same(found.state_dict(), expected.state_dict())
 
 
+def test_fine_tuning_inherits_from_the_scenarios_other_recipe_if_it_has_one(task):
+    models = Recipe(10, 0.3, 8, optimizer="adamw", weight_decay=0.1, augmentation=BOTH)
+    methods = Recipe(99, 9.0, 16, weight_decay=1e-6, schedule="cosine")
+    scenario = replace(task.scenario, recipe=models, fine_tuning=methods)
+    short = Recipe(2, 0.01, 16, weight_decay=1e-6)
+    expected = train(network(), images(), short, generator=generator())
+
+    found = fine_tune(
+        replace(task, scenario=scenario), images(), model=network(), epochs=2, lr=0.01
+    )
+
+    assert same(found.state_dict(), expected.state_dict())
+
+
 @pytest.mark.parametrize(("n", "epochs"), [(16, 1), (50, 1), (50, 7)])
 def test_the_learning_rate_follows_the_cosine_up_and_down(n, epochs):
     rates = []
