@@ -36,6 +36,8 @@ def execute(arguments: argparse.Namespace) -> int:
         print(f"{kind}\n{tabulate(rows, head, tablefmt='simple')}")
         if kind == "backbones":
             print("and every timm model by its name; see timm.list_models()")
+        if kind == "publications":
+            print("and those in the folder published/ of a leaderboard")
         print()
     return 0
 

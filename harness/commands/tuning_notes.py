@@ -27,16 +27,15 @@ def tuning_notes(plan: Plan, catalog: Catalog, tuned: str) -> Iterator[str]:
     runs = {(step.run.scenario.name, step.run.method): step.run for step in plan.steps}
     own = [run for run in runs.values() if run.method not in REFERENCES]
     yield from _outdated(own)
-    untuned: dict[str, list[str]] = defaultdict(list)
-    tunable: dict[str, list[str]] = defaultdict(list)
+    untuned: dict[str, dict[str, None]] = defaultdict(dict)
+    tunable: dict[str, dict[str, None]] = defaultdict(dict)
     for run in own:
         scenario = run.scenario
         if catalog.methods[run.method].searched(scenario):
-            where = f"{scenario.name} (tuned as {scenario.tuned_as})"
-            where = where if scenario.tuned_as else scenario.name
-            tunable[where].append(run.method)
+            home = scenario.tuned_as or scenario.name
+            tunable[home][run.method] = None
             if not run.chosen:
-                untuned[where].append(run.method)
+                untuned[home][run.method] = None
     if untuned:
         yield _untuned(untuned, tunable, tuned)
 
@@ -61,7 +60,7 @@ def _untuned(
     for scenario, methods in untuned.items():
         every = len(methods) == len(tunable[scenario]) > FEW
         names = f"all {len(methods)} methods with a search space" if every else ", ".join(methods)
-        parts.append(f"{names} in {scenario}")
+        parts.append(f"{names} for {scenario}")
     found = "no tuned settings in" if Path(tuned).is_dir() else "there is no folder"
     return (
         f"{found} {tuned}, so these run at their defaults: {'; '.join(parts)}. `unlearn tune` "

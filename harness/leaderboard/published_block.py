@@ -62,8 +62,9 @@ def unmeasured_page(name: str, described: Described, published: Sequence[Publish
         f"`{described.backbone}`."
     )
     command = (
-        f"**Not measured yet**: no run of ours is in the records. `unlearn run --scenario {name}` "
-        "measures it, with every method that is installed."
+        "**Not measured yet**: no run of ours is in the records. "
+        f"`unlearn run --scenario {name} --data DIR` measures it, with every installed method; "
+        "methods that are named before `--scenario` run alone."
     )
     head = [f"# {name}\n", f"{problem}\n", f"{command}\n"]
     return [*head, *published_block(name, published, described.note)]
@@ -78,9 +79,9 @@ def _table_of_paper(published: Published, table: Table | None) -> Iterable[str]:
 def _remarks(published: Published, scenario: str) -> Iterable[str]:
     paper = published.paper
     if paper.otherwise:
-        yield f"What {paper.key} does otherwise: {paper.otherwise}"
+        yield f"What {paper.key} does differently: {paper.otherwise}"
     if published.otherwise:
-        yield f"What {paper.key} does otherwise in {published.table}: {published.otherwise}"
+        yield f"What {paper.key} does differently in {published.table}: {published.otherwise}"
     if differs := published.scenarios[scenario]:
         yield f"**Not the same problem**: {differs}"
 

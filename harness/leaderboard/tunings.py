@@ -61,8 +61,9 @@ def _explanation(scenario: str, confirmed: Collection[bool]) -> str:
             "The first trial is the method's defaults, and the next few lie around them. The "
             "smallest of many gaps flatters, so the best three settings and the defaults are "
             "judged again on *fresh* originals and forget sets, which no trial used; the settings "
-            f"with the smallest gap there are kept. *{OVER.capitalize()}*: a run takes more than "
-            f"{100 * BUDGET:.0f} % of retraining's passes."
+            "with the smallest gap there are kept, which still flatters them a little. "
+            f"*{OVER.capitalize()}*: a run takes more than {100 * BUDGET:.0f} % of retraining's "
+            "passes."
         )
     if False in confirmed:
         sentences.append(

@@ -51,7 +51,7 @@ def test_methods_without_tuned_settings_are_named_in_one_line(unlearn):
 
     assert err.count("\n") == 1
     assert (
-        "there is no folder leaderboards/tuned, so these run at their defaults: finetune in tiny; "
+        "there is no folder leaderboards/tuned, so these run at their defaults: finetune for tiny; "
         "finetune in tiny-long."
     ) in err
     assert quiet == ""
