@@ -52,11 +52,11 @@ def test_methods_without_tuned_settings_are_named_in_one_line(unlearn):
     assert err.count("\n") == 1
     assert (
         "there is no folder leaderboards/tuned, so these run at their defaults: finetune for tiny; "
-        "finetune in tiny-long."
+        "finetune for tiny-long."
     ) in err
     assert quiet == ""
     assert "so these run at their defaults: all" in every
-    assert "methods with a search space in tiny" in every
+    assert "methods with a search space for tiny" in every
 
 
 def test_tune_writes_settings_that_run_uses_and_the_page_names(unlearn, work):
