@@ -184,7 +184,7 @@ def test_the_row_that_is_explained_is_on_the_page():
     columns = [cells[0].index(title) for title in titles]
 
     assert shown in [[each[c] for c in columns] for each in cells if len(each) == len(cells[0])]
-    for value in ("29", "3.44", "1.14", "74.7", "4.3", "7,983", "12 %"):
+    for value in ("30", "3.97", "1.20", "76.5", "6.1", "10,776", "17 %"):
         assert value in NUMBERS.partition("<!-- /row -->")[2]
 
 
