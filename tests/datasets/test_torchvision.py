@@ -159,7 +159,7 @@ def test_missing_files_without_a_network_give_a_one_line_error_with_a_remedy(
 
     message = str(error.value)
     assert "\n" not in message
-    assert f"{name!r} from --data {tmp_path}" in message
+    assert f"{name} from --data {tmp_path}" in message
     assert "cut" in message
     assert "name the folder that contains them with --data" in message
     assert capfd.readouterr() == ("", "")
