@@ -7,6 +7,7 @@ from harness.specs.augmentation import Augmentation
 from harness.specs.catalog import Backbone, Dataset
 from harness.specs.configs import require_no_negative
 from harness.specs.data import Data, as_float, join
+from harness.specs.evidence import Cost, Evidence, Labels, Outputs
 from harness.specs.fine_tuning import FineTuning, Training
 from harness.specs.forgetting import (
     ClassFirst,
@@ -20,7 +21,7 @@ from harness.specs.forgetting import (
 from harness.specs.method import Method, Task
 from harness.specs.named_recipe import NamedRecipe
 from harness.specs.part import ALWAYS, NEVER, WITH_RETAIN, WITHOUT_RETAIN, only_with
-from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Metric, Outputs, Protocol
+from harness.specs.protocol import Estimate, Metric, Protocol
 from harness.specs.published import Column, Paper, Printed, Published
 from harness.specs.scenario import Recipe, Replicate, Scenario, Schedule, Suite
 from harness.specs.search import Choice, Span

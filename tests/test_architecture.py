@@ -90,7 +90,7 @@ INSIDE = {
     "specs": (
         {"checks", "names"},
         {"row_numbers", "shares"},
-        {"augmentation", "forgetting", "published", "search"},
+        {"augmentation", "evidence", "forgetting", "published", "score_summary", "search"},
         {"configs", "data", "protocol", "recorded_rule"},
         {"scenario"},
         {"part"},

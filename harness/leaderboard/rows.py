@@ -19,7 +19,7 @@ from harness.leaderboard.selection import Progress, Selection
 from harness.leaderboard.summary import Summary, summarise, summarise_replicates
 from harness.records.lines import BY_HAND, FAILED, FINISHED, Run, canonical
 from harness.records.tuned import BUDGET, SLACK
-from harness.specs.protocol import STORED
+from harness.specs.evidence import STORED
 from harness.specs.scenario import REFERENCES, RETRAIN
 
 

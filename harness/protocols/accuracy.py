@@ -8,7 +8,8 @@ from torch import Tensor
 
 from harness.plugins.hookspecs import hookimpl
 from harness.protocols.estimates import proportion
-from harness.specs.protocol import Estimate, Evidence, Metric, Protocol
+from harness.specs.evidence import Evidence
+from harness.specs.protocol import Estimate, Metric, Protocol
 
 
 def measure(evidence: Evidence) -> dict[str, Estimate]:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from harness.plugins.hookspecs import hookimpl
 from harness.protocols.estimates import proportion
+from harness.specs.evidence import Evidence
 from harness.specs.forgetting import CLASS, PARTIAL_CLASS
-from harness.specs.protocol import Estimate, Evidence, Metric, Protocol
+from harness.specs.protocol import Estimate, Metric, Protocol
 
 METRICS = (
     Metric(

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from harness.plugins.hookspecs import hookimpl
 from harness.protocols.estimates import proportion
-from harness.specs.protocol import Estimate, Evidence, Metric, Protocol
+from harness.specs.evidence import Evidence
+from harness.specs.protocol import Estimate, Metric, Protocol
 
 
 def measure(evidence: Evidence) -> dict[str, Estimate]:

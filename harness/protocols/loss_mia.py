@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from harness.plugins.hookspecs import hookimpl
 from harness.protocols.estimates import delong, tpr_at_fpr
-from harness.specs.protocol import Estimate, Evidence, Metric, Protocol
+from harness.specs.evidence import Evidence
+from harness.specs.protocol import Estimate, Metric, Protocol
 
 FPR = 0.01
 

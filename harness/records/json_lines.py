@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 import msgspec
 
 from harness.errors import UserError
-from harness.records.lines import Basis, Line, Run, plain
+from harness.records.lines import Basis, Line, Run, plain, present
 from harness.records.versions import CLASSES, OWN, RULES, is_newer
 from harness.specs.forgetting import ForgetRule
 from harness.specs.recorded_rule import SAYS, RecordedRule, is_recorded
@@ -40,7 +40,7 @@ class UntypedPart(TypedDict):
     circumstances: Circumstances
 
 
-LATER = ("digest", "original", "retrained", "reason", "outcome", "idle")
+LATER = ("digest", "original", "retrained", "reason", "outcome", "idle", "pool", "scores")
 """Fields that earlier lines lack: omitted if empty, so that writing such a line reproduces it."""
 
 MALFORMED = (ValueError, TypeError, KeyError, AttributeError)
@@ -83,7 +83,7 @@ def _plain_fields(value: Any) -> Any:
     if own := OWN.get(type(value)):
         if isinstance(value, Scenario):
             return value
-        return {name: _plain_fields(getattr(value, name)) for name in own}
+        return {name: _plain_fields(getattr(value, name)) for name in own & {*present(value)}}
     if isinstance(value, tuple):
         return [_plain_fields(item) for item in value]
     if isinstance(value, Mapping):

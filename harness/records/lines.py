@@ -8,15 +8,17 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
-from harness.specs.checks import NOT_NEGATIVE, OneOf, Whole, settle
+from harness.specs.checks import NOT_NEGATIVE, OneOf, Text, Whole, settle
+from harness.specs.evidence import Cost
 from harness.specs.names import check_name
-from harness.specs.protocol import Cost, Estimate, Metric
+from harness.specs.protocol import Estimate, Metric
 from harness.specs.published import Published
 from harness.specs.recorded_rule import RecordedRule
 from harness.specs.scenario import PAGE_ONLY, Replicate, Scenario
+from harness.specs.score_summary import ScoreSummary
 
 FINISHED, DIVERGED, CHANGED = "finished", "diverged", "changed architecture"
 FAILED = "failed"
@@ -100,6 +102,19 @@ def outcome_of(digest: str, original: str, retrained: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """The further models that a measurement used."""
+
+    size: int
+    """How many: K reference models, or the N of each ensemble."""
+    digest: str
+    """Of their logits: 20 hexadecimal digits."""
+
+    def __post_init__(self) -> None:
+        settle(self, "pool", size=Whole(1), digest=Text())
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One protocol's numbers on one run."""
 
@@ -109,6 +124,10 @@ class Measurement:
     estimates: Mapping[str, Estimate]
     outcome: str = ""
     """The outcome of the measured run."""
+    pool: Pool | None = None
+    """The reference models that it was measured with, if it needs any."""
+    scores: ScoreSummary | None = None
+    """The attack's scores, if the protocol summarises them."""
 
     def __post_init__(self) -> None:
         check_name("protocol", self.protocol)
@@ -179,29 +198,35 @@ def plain(value: Any) -> Any:
 
 
 def _fields(spec: Any) -> dict[str, Any]:
-    return {name: plain(getattr(spec, name)) for name in _present(spec)}
+    return {name: plain(getattr(spec, name)) for name in present(spec)}
 
 
 def settings_of(config: Any) -> dict[str, Any]:
     """A method's config as a record has it, like its identity without later fields at default."""
     values = dataclasses.asdict(config)
-    return {name: values[name] for name in _present(config)}
+    return {name: values[name] for name in present(config)}
 
 
-def _present(spec: Any) -> list[str]:
-    """The names of its fields, without later additions at their defaults."""
-    return [
-        each.name
-        for each in dataclasses.fields(spec)
-        if not (each.metadata.get("later") and getattr(spec, each.name) == each.default)
-    ]
+def present(spec: Any) -> list[str]:
+    """The names of a spec's fields, without later additions at their defaults."""
+    cls: Any = type(spec)
+    names, later = _declared(cls)
+    return [name for name in names if name not in later or getattr(spec, name) != later[name]]
+
+
+@cache
+def _declared(cls: Any) -> tuple[list[str], Mapping[str, Any]]:
+    """The names of a class's fields, and later addition → its default."""
+    fields = dataclasses.fields(cls)
+    later = {each.name: each.default for each in fields if each.metadata.get("later")}
+    return [each.name for each in fields], later
 
 
 def merge(*sources: Iterable[Line]) -> list[Line]:
     """All lines, sorted; of two lines with one identity, the line from the later source wins.
 
-    There are two exceptions, whatever the source: the higher version of a protocol wins, and a
-    failed run loses to any other status of that run.
+    There are three exceptions, whatever the source: the higher version of a protocol wins, and of
+    one version the larger pool; and a failed run loses to any other status of that run.
     """
     by_key: dict[tuple[str, ...], Line] = {}
     for source in sources:
@@ -220,10 +245,10 @@ def merge(*sources: Iterable[Line]) -> list[Line]:
     ]
 
 
-def _precedence(line: Line) -> int:
+def _precedence(line: Line) -> tuple[int, int]:
     if isinstance(line, Measurement):
-        return line.version
-    return int(isinstance(line, Run) and line.status != FAILED)
+        return line.version, line.pool.size if line.pool else 0
+    return int(isinstance(line, Run) and line.status != FAILED), 0
 
 
 def _key(line: Line) -> tuple[str, ...]:

@@ -11,13 +11,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from harness.records.lines import STATUSES, Basis, Definition, Measurement, Run, Undefined
+from harness.records.lines import STATUSES, Basis, Definition, Measurement, Pool, Run, Undefined
 from harness.specs.augmentation import Augmentation
+from harness.specs.evidence import Cost
 from harness.specs.forgetting import BUILT_IN, ForgetRule
-from harness.specs.protocol import Cost, Estimate, Metric
+from harness.specs.protocol import Estimate, Metric
 from harness.specs.published import Column, Paper, Printed, Published
 from harness.specs.recorded_rule import is_recorded
 from harness.specs.scenario import Recipe, Replicate, Scenario
+from harness.specs.score_summary import ScoreSummary
 from harness.version import CODE
 
 CLASSES: Mapping[str, type[Any]] = {
@@ -40,7 +42,7 @@ OWN: Mapping[type[Any], frozenset[str]] = {
     cls: frozenset(field.name for field in dataclasses.fields(cls))
     for cls in (
         *(*CLASSES.values(), *PARTS.values(), Basis, Cost, Estimate, Metric, Replicate),
-        *(Column, Paper, Printed),
+        *(Column, Paper, Printed, Pool, ScoreSummary),
     )
 }
 """The fields that each class has in this version."""
@@ -55,7 +57,11 @@ def is_newer(fields: Any) -> bool:
         return True
     if cls is Measurement:
         estimates = fields.get("estimates")
-        return _is_map(estimates) and any(_has_new_fields(e, Estimate) for e in estimates.values())
+        return (
+            (_is_map(estimates) and any(_has_new_fields(e, Estimate) for e in estimates.values()))
+            or _has_new_fields(fields.get("pool"), Pool)
+            or _has_new_fields(fields.get("scores"), ScoreSummary)
+        )
     if cls is Definition:
         return _any_has_new_fields(fields.get("metrics"), Metric)
     if cls is Published:

@@ -18,8 +18,8 @@ from harness.runs.product import Product, added, changed_architecture, costed, f
 from harness.seeds import derive, seeded
 from harness.specs.checks import shown, with_article
 from harness.specs.data import Data
+from harness.specs.evidence import STORED, Cost
 from harness.specs.method import Method, Task
-from harness.specs.protocol import STORED, Cost
 
 
 class MethodError(Exception):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.specs.data import Data
-from harness.specs.protocol import Cost
+from harness.specs.evidence import Cost
 from harness.training.flops import FlopCounter
 from harness.training.loop import predict, synchronised
 

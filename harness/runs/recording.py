@@ -25,9 +25,10 @@ from harness.runs.keys import PlannedRun
 from harness.runs.lineage import facts as facts_of
 from harness.runs.lineage import require_one_lineage
 from harness.runs.plan import Step
+from harness.specs.evidence import Cost
 from harness.specs.forgetting import BUILT_IN
 from harness.specs.part import idle
-from harness.specs.protocol import Cost, Protocol
+from harness.specs.protocol import Protocol
 from harness.specs.published import Published
 from harness.specs.recorded_rule import RecordedRule
 from harness.specs.scenario import REFERENCES, Scenario

@@ -26,7 +26,8 @@ from harness.runs.product import PROBE, Product, difference
 from harness.runs.recording import record
 from harness.runs.workspace import Workspace
 from harness.specs.checks import shown
-from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Outputs, Protocol
+from harness.specs.evidence import Cost, Evidence, Labels, Outputs
+from harness.specs.protocol import Estimate, Protocol
 from harness.specs.scenario import ORIGINAL, REFERENCES, RETRAIN
 
 LOGITS_OF_PROBE = ".probe"

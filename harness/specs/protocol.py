@@ -1,13 +1,14 @@
-"""Evaluation protocols: the evidence that a run leaves, and how it is measured."""
+"""Evaluation protocols: how a run is measured, and what a measurement consists of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from harness.specs.checks import (
     Exactly,
+    Flag,
     Function,
     OneOf,
     OrNone,
@@ -17,60 +18,12 @@ from harness.specs.checks import (
     Whole,
     settle,
 )
+from harness.specs.evidence import Evidence
 from harness.specs.forgetting import KINDS
 from harness.specs.names import check_name
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from harness.specs.score_summary import ScoreSummary
 
 ANY = OrNone(Real(whole_stays=True))
-
-
-@dataclass(frozen=True, eq=False)
-class Outputs:
-    """One model's logits, each ``(n, classes)`` float32."""
-
-    forget: Tensor
-    retain: Tensor
-    test: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """The recorded labels of the same rows, each ``(n,)`` int64."""
-
-    forget: Tensor
-    retain: Tensor
-    test: Tensor
-
-
-STORED = "stored"
-"""The cost phase for the method's work during the original model's training."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The total cost of producing one model."""
-
-    seconds: Mapping[str, int | float]
-    """Seconds by phase, measured with the device synchronised."""
-    passes: int | float
-    """Floating-point work, in forward passes of one sample through the backbone."""
-    peak_memory: int | None = None
-    """Bytes on the GPU; None on a CPU, where one run's memory cannot be separated."""
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What a protocol measures: one model beside models retrained without the forget set."""
-
-    target: Outputs
-    labels: Labels
-    nonmembers: Tensor
-    """``(m,)`` int64: rows of the test set with the class proportions of the forget set."""
-    retrained: tuple[Outputs, ...]
-    """The K retrained models; if the target is one of them, the other K - 1."""
-    cost: Cost
 
 
 CONFIDENCE = 0.95
@@ -120,6 +73,9 @@ class Metric:
     """``match``: the closer to the retrained models' value, the better."""
     meaning: str = ""
     """One sentence for readers of a page: what is measured, and on which data."""
+    shared: bool = field(default=False, metadata={"later": True})
+    """Whether a method has one value in all replicates, as where replays are measured; a page then
+    shows the value's own interval."""
 
     def __post_init__(self) -> None:
         goal = OneOf(("high", "low", "match"))
@@ -130,7 +86,13 @@ class Metric:
             unit=Text(empty=True),
             goal=goal,
             meaning=Text(empty=True),
+            shared=Flag(),
         )
+
+
+POOL, REPLAYS, ENSEMBLES = "references", "replays", "ensembles"
+NEEDS = (POOL, REPLAYS, ENSEMBLES)
+"""What a protocol may need besides the logits of the model and of the retrained models."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +107,12 @@ class Protocol:
     paper: str = ""
     defined_for: frozenset[str] = KINDS
     """The kinds of forget set on which it is measured; on others it is left out."""
+    needs: frozenset[str] = frozenset()
+    """Any of ``NEEDS``: what the evidence must contain for it. It is measured where a scenario or a
+    command asks for the models."""
+    summarise: Callable[[Evidence], ScoreSummary] | None = None
+    """The scores of an attack, for the pictures of a page; it is called after ``measure``, and only
+    if all estimates have a value."""
 
     def __post_init__(self) -> None:
         check_name("protocol", self.name)
@@ -156,8 +124,11 @@ class Protocol:
             measure=Function(),
             paper=Text(empty=True),
             defined_for=Several(OneOf(tuple(sorted(KINDS))), "kinds of forget set", least=1),
+            needs=Several(OneOf(NEEDS), "needs"),
+            summarise=OrNone(Function()),
         )
         object.__setattr__(self, "defined_for", frozenset(self.defined_for))
+        object.__setattr__(self, "needs", frozenset(self.needs))
         names = [metric.name for metric in self.metrics]
         if len({*names}) < len(names):
             raise ValueError(f"protocol {self.name!r}: its metrics share a name; got {names}")

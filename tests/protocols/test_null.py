@@ -10,7 +10,7 @@ from harness.datasets.splits import split
 from harness.plugins.catalog import load_catalog
 from harness.protocols.loss_mia import measure
 from harness.runs.models import LoadedDataset, Models
-from harness.specs.protocol import Cost, Evidence, Labels, Outputs
+from harness.specs.evidence import Cost, Evidence, Labels, Outputs
 from harness.specs.scenario import Replicate
 
 SEEDS = range(500, 506)

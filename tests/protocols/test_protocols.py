@@ -13,8 +13,9 @@ from sklearn.svm import SVC
 from harness.plugins import hookspecs
 from harness.protocols import accuracy, affected_class, confidence_mia, entropy_mia, loss_mia
 from harness.protocols.estimates import proportion
+from harness.specs.evidence import Cost, Evidence, Labels, Outputs
 from harness.specs.forgetting import KINDS
-from harness.specs.protocol import Cost, Estimate, Evidence, Labels, Outputs
+from harness.specs.protocol import Estimate
 
 MODULES = [accuracy, affected_class, confidence_mia, entropy_mia, loss_mia]
 PARTS = ("forget", "retain", "test")

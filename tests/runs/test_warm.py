@@ -10,7 +10,7 @@ import torch
 
 from harness.plugins.catalog import load_catalog
 from harness.runs.warm import warm
-from harness.specs.protocol import Cost, Evidence, Labels, Outputs
+from harness.specs.evidence import Cost, Evidence, Labels, Outputs
 
 protocols = load_catalog().protocols.values()
 logits = Outputs(*(torch.randn(1500, 3) for _ in range(3)))
