@@ -9,6 +9,7 @@ from harness.plugins.hookspecs import hookimpl
 from harness.specs.augmentation import Augmentation
 from harness.specs.forgetting import ClassFirst, ClassFraction, RandomFraction, WholeClass
 from harness.specs.named_recipe import NamedRecipe
+from harness.specs.pool_size import SIZES
 from harness.specs.scenario import Recipe, Scenario, Suite
 
 CROP_AND_FLIP = Augmentation(crop=True, flip=True)
@@ -21,6 +22,7 @@ DIGITS = Scenario(
     forget=RandomFraction(0.1),
     replicates=10,
     tuning=0.5,
+    pool=SIZES["standard"],
 )
 """One label in five is wrong, so that a model must memorise and there is something to forget. It
 memorises 98.1 % of the train set in 20 epochs, and 99.7 % in 24."""
@@ -202,8 +204,13 @@ SCENARIOS = (
     *ROWS_OF_20,
 )
 
+AUDIT = ("u-lira", "klom", "forgetting-quality")
+"""The protocols that run each method again and again: on the models of a pool, or on several
+originals."""
+
 SUITES = (
     Suite("digits", (SCENARIOS[0].name, SCENARIOS[1].name)),
+    Suite("digits-audit", (SCENARIOS[0].name,), protocols=AUDIT),
     Suite("digits-more", ("digits-class3", "digits-random10-held-out")),
     Suite("fashion-2k", (FASHION_2K.name,)),
     Suite("cifar10-5k", (CIFAR10_5K.name,)),

@@ -37,7 +37,7 @@ INSIDE = {
         {"doctor", "leaderboard", "list", "run", "show", "tune", "verbs"},
         {"measure", "parsing"},
     ),
-    "datasets": ({"pictures", "vetting"}, {"splits", "trees"}, {"folders"}, {"builtin"}),
+    "datasets": ({"pictures", "vetting"}, {"splits", "trees"}, {"folders", "halves"}, {"builtin"}),
     "isolation": (
         {"containment", "forked", "replacements", "signals"},
         {"processes", "surroundings"},
@@ -78,9 +78,10 @@ INSIDE = {
     ),
     "runs": (
         {"environment", "keys", "points", "product", "settings", "studies", "warm"},
-        {"models", "plan"},
+        {"audit", "models"},
+        {"plan"},
         {"lineage", "method_call", "queue", "workspace"},
-        {"measuring", "recording", "remaining", "wanted"},
+        {"evidence", "measuring", "recording", "remaining", "wanted"},
         {"steps"},
         {"worker"},
         {"pool"},
@@ -89,7 +90,7 @@ INSIDE = {
     ),
     "specs": (
         {"checks", "names"},
-        {"row_numbers", "shares"},
+        {"pool_size", "row_numbers", "shares"},
         {"augmentation", "evidence", "forgetting", "published", "score_summary", "search"},
         {"configs", "data", "protocol", "recorded_rule"},
         {"scenario"},

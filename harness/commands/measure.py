@@ -11,7 +11,8 @@ from harness.commands.progress import Progress
 from harness.commands.run import conclude, report_unread
 from harness.errors import UserError
 from harness.records.store import Store
-from harness.runs.measuring import plan_measurements
+from harness.records.store_lines import MEASUREMENT
+from harness.runs.measuring import Request, plan_measurements
 from harness.runs.pool import do_plan
 from harness.runs.recording import record_definitions
 from harness.runs.remaining import remaining
@@ -30,12 +31,16 @@ def execute(arguments: argparse.Namespace) -> int:
             f"--store {arguments.store}: there is no such folder; `unlearn run` creates it"
         )
     workspace = Workspace(store, catalog, arguments.data, torch.device(device))
-    plan = plan_measurements(workspace, say)
+    request = Request(tuple(arguments.protocols), arguments.pool)
+    plan = plan_measurements(workspace, say, request)
     progress = Progress(plan, workers=1)
     rest = remaining(plan, store)
     progress.report_broken(rest)
     rest.discard_results(store)
     record_definitions(catalog.protocols.values(), store)
     outcome = do_plan(rest.plan, workspace, resources, progress.report)
-    print(f"measured {outcome.done.total()} of {len(plan.steps)}; {rest.present} already measured")
+    planned = sum(step.id.kind == MEASUREMENT for step in plan.steps)
+    left = sum(step.id.kind == MEASUREMENT for step in rest.plan.steps)
+    done = outcome.done[MEASUREMENT]
+    print(f"measured {done} of {planned}; {planned - left - rest.unread} already measured")
     return conclude(outcome) or report_unread(rest)

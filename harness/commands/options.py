@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
+from harness.specs.pool_size import pool_size
 
 
 @dataclass(frozen=True)
@@ -152,4 +153,21 @@ RECIPE = argument(
     "train models by this recipe instead of the scenario's; `unlearn list recipes` lists them",
     metavar="NAME",
     default="",
+)
+PROTOCOLS = argument(
+    "--protocols",
+    "the only protocols to measure, including those that need reference models or replays "
+    "(default: the scenario's, with those of the suite); any methods must come before it",
+    metavar="NAME",
+    action="extend",
+    nargs="+",
+    default=[],
+)
+POOL = argument(
+    "--pool",
+    "how many reference models membership inference uses: smoke (4), standard (16), full (64) or "
+    "an even number (default: the scenario's number)",
+    metavar="SIZE",
+    type=pool_size,
+    default=0,
 )

@@ -16,7 +16,7 @@ from harness.records.lines import Undefined, identity
 from harness.records.store import Store
 from harness.records.store_lines import UNDEFINED
 from harness.records.tuned import FOLDER
-from harness.runs.keys import KINDS, MODEL
+from harness.runs.keys import KINDS, MODEL, STACK
 from harness.runs.plan import Plan
 from harness.runs.pool import Outcome, Resources, do_plan
 from harness.runs.recording import record_definitions, record_published
@@ -69,6 +69,8 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
         backbone=arguments.backbone,
         dataset=arguments.dataset,
         recipe=arguments.recipe,
+        protocols=tuple(arguments.protocols),
+        pool=arguments.pool,
         settings=tuple(arguments.settings),
         tuned="" if arguments.defaults else str(arguments.out / FOLDER),
         plugins=tuple(arguments.plugins),
@@ -103,7 +105,9 @@ def _try_backbones(wanted: Wanted, workspace: Workspace, rest: Plan, resources: 
 
 
 def _counts(verb: str, steps: Counter[str], rest: Remaining, plan: Plan) -> str:
-    counts = ", ".join(f"{steps[kind]} {kind}" for kind in KINDS)
+    stacked = any(step.id.kind == STACK for step in plan.steps)
+    kinds = [kind for kind in KINDS if stacked or kind != STACK]
+    counts = ", ".join(f"{steps[kind]} {kind}" for kind in kinds)
     return f"{verb} {counts}; {rest.present} of {len(plan.steps)} results were already in the store"
 
 

@@ -21,6 +21,8 @@ from harness.commands.options import (
     DEVICE,
     OUT,
     PLUGINS,
+    POOL,
+    PROTOCOLS,
     RECIPE,
     STEP_TIMEOUT,
     STORE,
@@ -107,6 +109,8 @@ RUN = Verb(
                 metavar="FIRST",
                 type=whole(0, 10**9),
             ),
+            PROTOCOLS,
+            POOL,
             argument(
                 "--again",
                 "rerun this method even if it is finished; may be repeated",
@@ -187,6 +191,14 @@ TUNE = Verb(
 MEASURE = Verb(
     "Add missing measurements to finished runs, without training.",
     {
+        "what to measure": [
+            dataclasses.replace(
+                PROTOCOLS,
+                explanation="the only protocols to measure (default: all for which the store has "
+                "the models that they need)",
+            ),
+            POOL,
+        ],
         RESOURCES: [WORKERS, STEP_TIMEOUT, DEVICE],
         FOLDERS: [STORE, DATA, PLUGINS],
     },

@@ -53,7 +53,7 @@ def split(
     held_out = _some(scenario, "held_out", rows, stream(replicate.seed, "held-out"))
     member = torch.ones(len(train), dtype=torch.bool)
     member[held_out] = False
-    forget = _forget(scenario, replicate, train, rows[member], classes)
+    forget = forget_rows(scenario, replicate, train, rows[member], classes)
     member[forget] = False
     retain = rows[member]
     access = stream(replicate.forget_seed, "access")
@@ -139,7 +139,7 @@ def _some(scenario: Scenario, field: str, rows: Tensor, generator: torch.Generat
     return drawn
 
 
-def _forget(
+def forget_rows(
     scenario: Scenario,
     replicate: Replicate,
     labels: Tensor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,8 +21,8 @@ from harness.specs.scenario import (
 )
 from harness.version import CODE
 
-MODEL, LOGITS = "models", "logits"
-KINDS = (MODEL, LOGITS, RUN, MEASUREMENT)
+MODEL, LOGITS, STACK = "models", "logits", "stacks"
+KINDS = (MODEL, LOGITS, STACK, RUN, MEASUREMENT)
 """The kinds of step; each has a folder of this name in the store."""
 
 
@@ -37,6 +38,8 @@ class PlannedRun:
     """The number of the retrained model; 0 for every other method."""
     source: str = ""
     """The hash of the method's source; empty for the two references."""
+    half: int | None = None
+    """The number of the pool's model that it is, or that it starts from; None outside pools."""
     fingerprint: str = ""
     """The hash of the data set's contents."""
     build: str = ""
@@ -50,6 +53,9 @@ class PlannedRun:
     tuning_passes: float = 0.0
 
     def __str__(self) -> str:
+        if self.half is not None:
+            what = "" if self.method == ORIGINAL else f"{self.method} · "
+            return f"{what}pool model {self.half + 1} · {self.scenario.name}"
         draw = f" {self.draw + 1}/{RETRAIN_DRAWS}" if self.method == RETRAIN else ""
         seed, forget_seed = self.replicate.seed, self.replicate.forget_seed
         pair = "" if forget_seed == seed else f", forget seed {forget_seed}"
@@ -64,20 +70,23 @@ class PlannedRun:
 
     @cached_property
     def original(self) -> StepId:
-        """The step that trains the original model; its key does not depend on the forget set."""
-        key = identity(
-            {
-                "code": CODE,
-                "model": ORIGINAL,
-                "data": self.fingerprint,
-                "backbone": self.build,
-                "stem": self.scenario.stem,
-                "recipe": self.scenario.recipe,
-                "held out": self.scenario.held_out,
-                "seed": self.replicate.seed,
-            }
-        )
-        return StepId(MODEL, key)
+        """The step that trains the original model; its key does not depend on the forget set.
+
+        In a pool it is the pool's model, which depends on data, backbone and recipe alone.
+        """
+        asked = {
+            "code": CODE,
+            "model": ORIGINAL,
+            "data": self.fingerprint,
+            "backbone": self.build,
+            "stem": self.scenario.stem,
+            "recipe": self.scenario.recipe,
+        }
+        if self.half is None:
+            asked |= {"held out": self.scenario.held_out, "seed": self.replicate.seed}
+        else:
+            asked |= {"half": self.half}
+        return StepId(MODEL, identity(asked))
 
     @cached_property
     def _retrained(self) -> str:
@@ -133,10 +142,16 @@ class PlannedRun:
         return StepId(RUN, key)
 
 
-def measurement_of(record: StepId, protocol: Protocol) -> StepId:
-    """The step that applies a protocol to a recorded run."""
-    key = identity({"run": record.key, "protocol": protocol.name, "version": protocol.version})
-    return StepId(MEASUREMENT, key)
+def stack_of(logits: Sequence[StepId]) -> StepId:
+    """The step that stacks the logits of several models into one array."""
+    return StepId(STACK, identity({"stack of": [each.key for each in logits]}))
+
+
+def measurement_of(record: StepId, protocol: Protocol, stacks: Sequence[StepId] = ()) -> StepId:
+    """The step that applies a protocol to a recorded run, with the stacks that it needs."""
+    own = {"run": record.key, "protocol": protocol.name, "version": protocol.version}
+    added = {"stacks": [each.key for each in stacks]} if stacks else {}
+    return StepId(MEASUREMENT, identity(own | added))
 
 
 def problem_fields(scenario: Scenario) -> dict[str, Any]:

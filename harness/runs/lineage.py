@@ -8,7 +8,7 @@ from typing import Any
 from harness.records.lines import outcome_of
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.store_lines import MEASUREMENT, RUN
-from harness.runs.keys import LOGITS, MODEL
+from harness.runs.keys import LOGITS, MODEL, STACK
 from harness.runs.plan import Step
 
 
@@ -38,9 +38,14 @@ def outdated(step: Step, read: Callable[[StepId], Mapping[str, Any]]) -> str:
         return _unless(_recorded(own, "model") == _recorded(read(step.needs[0])), "model")
     if step.id.kind == RUN:
         logits, original, *retrained = (_recorded(read(need)) for need in step.needs[1:])
-        now = outcome_of(logits, original, retrained)
-        return _unless(outcome(own["line"]) == now, "logits")
-    return _unless(_recorded(own["line"], "outcome") == outcome(read(step.needs[0])["line"]), "run")
+        made_from = outcome_of(logits, original, retrained)
+        return _unless(outcome(own["line"]) == made_from, "logits")
+    if step.id.kind == STACK:
+        now = [_recorded(read(need)) for need in step.needs]
+        return _unless(own.get("stacked") == now, "logits")
+    same = _recorded(own["line"], "outcome") == outcome(read(step.needs[0])["line"])
+    stacks = [_recorded(read(need)) for need in step.needs if need.kind == STACK]
+    return _unless(same, "run") or _unless(own.get("stacks", []) == stacks, "stacks")
 
 
 def outcome(line: Mapping[str, Any]) -> str:
@@ -72,7 +77,8 @@ def _disagreement(step: Step, needs: Mapping[StepId, Mapping[str, Any]]) -> dict
         reason = _unless(_recorded(needs[model], "original") in ("", first), "original")
         return {model: reason} if reason else {}
     if step.id.kind == MEASUREMENT:
-        run, logits, *retrained = step.needs
+        run, *others = step.needs
+        logits, *retrained = (need for need in others if need.kind == LOGITS)
         line = needs[run]["line"]
         read = [_recorded(needs[each]) for each in (logits, *retrained)]
         named = [_recorded(line), *line.get("retrained", [""] * len(retrained))]

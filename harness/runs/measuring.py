@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from harness.errors import UserError
+from harness.plugins.catalog import find
 from harness.plugins.forget_rules import with_plugin_rule
 from harness.records.json_lines import MALFORMED, run_of
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.store_lines import RUN
 from harness.records.versions import is_newer
-from harness.runs.keys import LOGITS, PlannedRun
+from harness.runs.audit import Audit, audit_of, stacks_needed
+from harness.runs.keys import LOGITS, PlannedRun, stack_of
 from harness.runs.lineage import broken
-from harness.runs.plan import Plan, Step, measurements
+from harness.runs.plan import Plan, Step, defined_for, measurements
 from harness.runs.workspace import Workspace
 from harness.specs.catalog import Catalog
+from harness.specs.pool_size import SIZES
+from harness.specs.protocol import POOL, Protocol
+from harness.specs.scenario import Scenario
 
 Say = Callable[[str], None]
 
@@ -51,47 +57,110 @@ class Recorded:
             draw=line.draw,
             source=line.source,
             fingerprint=line.basis.data,
+            build=line.basis.build,
         )
         logits, *retrained = (StepId(LOGITS, key) for key in (facts["logits"], *facts["retrained"]))
         return cls(run, StepId(RUN, run_id), logits, tuple(retrained))
 
     def revived(self, catalog: Catalog) -> Recorded:
-        """The run with its forget rule loaded; raises UserError if no plugin provides the rule."""
-        scenario = with_plugin_rule(self.run.scenario, catalog)
-        return replace(self, run=replace(self.run, scenario=scenario))
+        """The run with its forget rule loaded, and with its config as the method's own class.
+
+        Raises UserError if no plugin provides the rule. The config stays as recorded if no plugin
+        provides the method, or if its config has other fields now.
+        """
+        run = replace(self.run, scenario=with_plugin_rule(self.run.scenario, catalog))
+        method = catalog.methods.get(run.method)
+        if method is not None and method.config is not None:
+            with suppress(TypeError, ValueError, UserError):
+                run = replace(run, config=replace(method.config, **run.config))
+        return replace(self, run=run if run.config else replace(run, config=None))
 
 
-def plan_measurements(workspace: Workspace, say: Say) -> Plan:
+@dataclass(frozen=True)
+class Request:
+    """What ``unlearn measure`` is asked for."""
+
+    protocols: tuple[str, ...] = ()
+    """The only protocols to measure; if empty: all for which the store has what they need."""
+    pool: int = 0
+    """The number of reference models; if 0: the scenario's, or a standard pool's."""
+
+
+def plan_measurements(workspace: Workspace, say: Say, request: Request) -> Plan:
     """The plan to apply each protocol to the recorded runs that it is defined for.
 
-    Runs whose logits or data no longer exist are left out; ``say`` gets one line for each reason
-    why runs of a scenario are.
+    Nothing is trained: of reference models and replays only those in the store are used. Runs whose
+    logits or data no longer exist are left out; ``say`` gets one line for each reason why runs of a
+    scenario are.
     """
-    steps: list[Step] = []
+    steps: dict[StepId, Step] = {}
     left_out: dict[tuple[str, str], list[PlannedRun]] = defaultdict(list)
+    for name in request.protocols:
+        find("protocol", name, workspace.catalog.protocols, workspace.catalog.failures)
     for found in _recorded(workspace.store, say):
-        try:
-            recorded = found.revived(workspace.catalog)
-        except UserError as error:
-            left_out[found.run.scenario.name, str(error)].append(found.run)
-            continue
-        own = [
-            *measurements(
-                recorded.id,
-                recorded.logits,
-                recorded.retrained,
-                recorded.run,
-                workspace.catalog.protocols.values(),
-            )
-        ]
-        if reason := _obstacle(own, workspace):
-            left_out[recorded.run.scenario.name, reason].append(recorded.run)
-        else:
-            steps += own
+        own, reasons = _planned(found, workspace, request)
+        steps |= {step.id: step for step in own}
+        for reason in reasons:
+            left_out[found.run.scenario.name, reason].append(found.run)
     for (scenario, reason), runs in left_out.items():
         which = str(runs[0]) if len(runs) == 1 else f"{scenario}: {len(runs)} runs"
         say(f"{which}: left out: {reason}")
-    return Plan(tuple(steps))
+    return Plan(tuple(steps.values()))
+
+
+def _planned(
+    found: Recorded, workspace: Workspace, request: Request
+) -> tuple[list[Step], list[str]]:
+    """The steps that measure a recorded run, and why something that was asked for is left out."""
+    catalog, store = workspace.catalog, workspace.store
+    try:
+        recorded = found.revived(catalog)
+        audit = _audit(recorded.run.scenario, catalog, request)
+    except UserError as error:
+        return [], [str(error)]
+    steps: list[Step] = []
+    reasons: list[str] = []
+    for protocol in defined_for(recorded.run, audit):
+        if absent := _absent(protocol, recorded.run, audit.pool, store):
+            reasons += [absent] if request.protocols else []
+        else:
+            steps += _measured(recorded, protocol, audit.pool, store)
+    if steps and (reason := _obstacle(steps, workspace)):
+        return [], [*reasons, reason]
+    return steps, reasons
+
+
+def _audit(scenario: Scenario, catalog: Catalog, request: Request) -> Audit:
+    """The protocols that may be measured; raises UserError if one is asked for that cannot be."""
+    known = catalog.scenarios.get(scenario.name, scenario)
+    size = request.pool or known.pool or scenario.pool or SIZES["standard"]
+    only = request.protocols
+    if not only and scenario.held_out:  # replays and ensembles are impossible there
+        only = tuple(name for name, each in catalog.protocols.items() if each.needs <= {POOL})
+    return audit_of(scenario, catalog, only=only or tuple(catalog.protocols), pool=size)
+
+
+def _absent(protocol: Protocol, run: PlannedRun, size: int, store: Store) -> str:
+    """Which models a protocol needs that the store lacks; empty if it has all."""
+    for runs in stacks_needed(protocol, run, size):
+        lacking = sum(not store.has(*each.logits) for each in runs)
+        if lacking and not store.has(*stack_of([each.logits for each in runs])):
+            return (
+                f"protocol {protocol.name!r} needs {len(runs)} models like {runs[0]}, of which the "
+                f"store lacks {lacking}; `unlearn run --protocols {protocol.name}` makes them"
+            )
+    return ""
+
+
+def _measured(recorded: Recorded, protocol: Protocol, size: int, store: Store) -> list[Step]:
+    """The steps that measure one protocol on a run, from stacks or logits that the store has."""
+    found = []
+    for runs in stacks_needed(protocol, recorded.run, size):
+        logits = [each.logits for each in runs]
+        if not store.has(*stack_of(logits)):
+            found.append(Step(stack_of(logits), tuple(logits), runs[0]))
+    own = (recorded.id, recorded.logits, recorded.retrained, recorded.run)
+    return [*found, *measurements(*own, Audit((protocol,), size))]
 
 
 def _recorded(store: Store, say: Say) -> Iterator[Recorded]:
@@ -117,9 +186,10 @@ def _obstacle(steps: Sequence[Step], workspace: Workspace) -> str:
     """Why a run cannot be measured; empty if it can, or if nothing is left to measure."""
     if all(workspace.store.has(*step.id) for step in steps):
         return ""
-    for fault in broken(steps[0], workspace.store).values():
+    own = next(step for step in steps if step.protocol)
+    for fault in broken(own, workspace.store).values():
         return f"{fault}; `unlearn run` rebuilds it"
-    run = steps[0].run
+    run = own.run
     try:
         found = workspace.dataset(run.scenario.dataset).fingerprint
     except UserError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from harness.plugins.catalog import unprovided
 from harness.runs.product import Product, costed, finished, probed
 from harness.seeds import derive, seeded, stream
 from harness.specs.catalog import Catalog
-from harness.specs.data import Data
+from harness.specs.data import Data, join
 from harness.specs.scenario import Replicate, Scenario
 from harness.training.flops import forward_flops
 from harness.training.loop import predict, train
@@ -57,6 +57,12 @@ class LoadedDataset:
             tuple(std),
             tuple(notes),
         )
+
+    def united(self) -> LoadedDataset:
+        """The same with train and test set, in this order, as its train set, and no test set."""
+        both = join(self.train, self.test)
+        every = Data.of(both.images, both.labels, classes=self.train.classes)
+        return replace(self, train=every, test=every.select(every.index[:0]))
 
     def split(self, scenario: Scenario, replicate: Replicate) -> Split:
         """The rows of one replicate; raises UserError if the data set does not have them."""

@@ -12,7 +12,8 @@ from harness.plugins.forget_rules import rule_source
 from harness.plugins.source_hash import Source, backbone_source, method_source
 from harness.records.store import StepId
 from harness.records.tuned import Tuning, tuning_problem
-from harness.runs.keys import PlannedRun, measurement_of
+from harness.runs.audit import Audit, stacks_needed, stacks_of, with_originals
+from harness.runs.keys import PlannedRun, measurement_of, stack_of
 from harness.specs.catalog import Catalog
 from harness.specs.method import Method
 from harness.specs.protocol import Protocol
@@ -59,6 +60,7 @@ class Problem(NamedTuple):
     replicates: Sequence[Replicate]
     entrants: Iterable[Entrant]
     """The methods; the two references run in every scenario and are not listed."""
+    audit: Audit
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def make_plan(
     steps: dict[StepId, Step] = {}
     undefined: dict[tuple[str, str], str] = {}
     sources: dict[str, Source] = {}
-    for scenario, replicates, entrants in problems:
+    for scenario, replicates, entrants, audit in problems:
         names = classes.get(scenario.dataset, ())
         original = PlannedRun(
             scenario=scenario,
@@ -134,7 +136,7 @@ def make_plan(
             runs.append(_entered(entrant, source.hash, chosen, original))
         for replicate in replicates:
             drawn = [replace(run, replicate=replicate) for run in runs]
-            for step in _steps(drawn, catalog.protocols.values()):
+            for step in _steps(drawn, audit):
                 steps.setdefault(step.id, step)
     return Plan(tuple(steps.values()), undefined, sources)
 
@@ -157,19 +159,41 @@ def _entered(entrant: Entrant, source: str, chosen: str, original: PlannedRun) -
     )
 
 
-def _steps(runs: Sequence[PlannedRun], protocols: Iterable[Protocol]) -> Iterator[Step]:
+def _steps(runs: Sequence[PlannedRun], audit: Audit) -> Iterator[Step]:
     """The graph of one replicate: train or unlearn → predict → record → measure.
 
     A method starts from the original model. A record names the logits of all references. A protocol
-    compares with the logits of the retrained models.
+    compares with the logits of the retrained models, and with the stacks that it needs.
     """
     original, *retrained = (run.logits for run in runs if run.method in REFERENCES)
     for run in runs:
-        start = () if run.method in REFERENCES else (run.original,)
-        yield Step(run.model, start, run)
-        yield Step(run.logits, (run.model,), run)
+        yield from _made(run)
         yield Step(run.record, (run.model, run.logits, original, *retrained), run)
-        yield from measurements(run.record, run.logits, retrained, run, protocols)
+        for protocol in defined_for(run, audit):
+            for stack in stacks_needed(protocol, run, audit.pool):
+                yield from stacked(stack)
+        yield from measurements(run.record, run.logits, retrained, run, audit)
+
+
+def defined_for(run: PlannedRun, audit: Audit) -> list[Protocol]:
+    """The protocols that are defined for the run's kind of forget set."""
+    kind = run.scenario.forget.kind
+    return [each for each in audit.protocols if kind in each.defined_for]
+
+
+def _made(run: PlannedRun) -> Iterator[Step]:
+    """Makes a model and computes its logits."""
+    start = () if run.method in REFERENCES else (run.original,)
+    yield Step(run.model, start, run)
+    yield Step(run.logits, (run.model,), run)
+
+
+def stacked(runs: Sequence[PlannedRun]) -> Iterator[Step]:
+    """Makes several models and stacks their logits; they have no records of their own."""
+    for run in with_originals(runs):
+        yield from _made(run)
+    logits = [run.logits for run in runs]
+    yield Step(stack_of(logits), tuple(logits), runs[0])
 
 
 def measurements(
@@ -177,17 +201,16 @@ def measurements(
     logits: StepId,
     retrained: Sequence[StepId],
     run: PlannedRun,
-    protocols: Iterable[Protocol],
+    audit: Audit,
 ) -> Iterator[Step]:
     """The steps that measure protocols on a run, from its logits and those of retraining.
 
     A protocol that is not defined for the run's kind of forget set has no step.
     """
-    for protocol in protocols:
-        if run.scenario.forget.kind not in protocol.defined_for:
-            continue
-        needs = (record, logits, *retrained)
-        yield Step(measurement_of(record, protocol), needs, run, protocol)
+    for protocol in defined_for(run, audit):
+        stacks = stacks_of(protocol, run, audit.pool)
+        needs = (record, logits, *retrained, *stacks)
+        yield Step(measurement_of(record, protocol, stacks), needs, run, protocol)
 
 
 def tuning_home(scenario: Scenario, catalog: Catalog) -> Scenario:

@@ -144,6 +144,7 @@ class _Pool:
         self._shifts: dict[Child, _Shift] = {}
         self._waited_for: set[StepId] = set()
         self._rebuilt: set[StepId] = set()
+        self._recorded = {step.id for step in plan.steps if step.id.kind == RUN}
 
     def work(self) -> Outcome:
         """Does all steps."""
@@ -243,7 +244,8 @@ class _Pool:
 
     def _fail(self, step: Step, result: Result) -> None:
         self._queue.give_up(step.id)
-        if result.is_about_the_method:
+        # a run that is made for an ensemble alone has no record
+        if result.is_about_the_method and step.run.record in self._recorded:
             record_failure(step, result.reason, self._store)
         culprit = step.protocol.name if step.protocol else step.run.method
         self._outcome.failures.setdefault((culprit, result.reason), result)

@@ -66,10 +66,10 @@ def record(step: Step, store: Store) -> None:
 def record_failure(step: Step, reason: str, store: Store) -> None:
     """Records that a method failed, for its page; the record is removed once the run succeeds.
 
-    Failures of references and protocols are not recorded, nor those of a step that needs a broken
-    result. Raises StoreError if the failure cannot be written.
+    Failures of references, replays and protocols are not recorded, nor those of a step that needs
+    a broken result. Raises StoreError if the failure cannot be written.
     """
-    if step.id.kind == MEASUREMENT or step.run.method in REFERENCES:
+    if step.id.kind == MEASUREMENT or step.run.method in REFERENCES or step.run.half is not None:
         return
     try:
         needed = facts_of(store, step.needs[0])

@@ -10,23 +10,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.datasets.splits import Split, training_rows
+from harness.datasets.halves import half_rows
+from harness.datasets.splits import training_rows
 from harness.errors import UserError
 from harness.records.json_lines import fields_of
 from harness.records.lines import FINISHED, Measurement
 from harness.records.store import StepId, Store, digest
 from harness.records.store_lines import MEASUREMENT, RUN
 from harness.runs.environment import circumstances, now
-from harness.runs.keys import LOGITS, MODEL, PlannedRun
+from harness.runs.evidence import evidence_of, pool_of, split_of, stack, stacks_in
+from harness.runs.keys import LOGITS, MODEL, STACK, PlannedRun
 from harness.runs.lineage import outcome, require_one_lineage
 from harness.runs.method_call import call_of
-from harness.runs.models import model_seed
+from harness.runs.models import Models, model_seed
 from harness.runs.plan import Step
 from harness.runs.product import PROBE, Product, difference
 from harness.runs.recording import record
 from harness.runs.workspace import Workspace
+from harness.seeds import derive
 from harness.specs.checks import shown
-from harness.specs.evidence import Cost, Evidence, Labels, Outputs
+from harness.specs.evidence import Evidence
 from harness.specs.protocol import Estimate, Protocol
 from harness.specs.scenario import ORIGINAL, REFERENCES, RETRAIN
 
@@ -69,6 +72,8 @@ def do_step(
         return _predict(step, workspace)
     if step.id.kind == RUN:
         record(step, workspace.store)
+    elif step.id.kind == STACK:
+        stack(step, workspace)
     else:
         _measure(step, workspace)
     return ""
@@ -84,13 +89,13 @@ def _make(
     original = _weights(step.needs[0], workspace)
     origin = digest(original)  # before a method can change it
     call = call_of(
-        workspace.models(run.scenario),
+        _maker(run, workspace),
         workspace.catalog.methods[run.method],
         run.config,
         original,
-        rows=_split(run, workspace),
+        rows=split_of(run, workspace),
         probe=_probe(run, workspace),
-        seed=model_seed(run.replicate),
+        seed=_seed(run),
     )
     if isolated:
         workspace.forget_data()
@@ -98,19 +103,35 @@ def _make(
 
 
 def _reference(run: PlannedRun, workspace: Workspace) -> Product:
-    """The original model, or one retrained without the forget set."""
-    models = workspace.models(run.scenario)
-    if run.method == ORIGINAL:
-        rows = training_rows(run.scenario, run.replicate, len(models.dataset.train))
-        purpose = ORIGINAL
-        seed = run.replicate.seed
-    else:
-        rows = _split(run, workspace).retain
-        purpose = f"{RETRAIN}/{run.draw}"
-        seed = model_seed(run.replicate)
-    product = models.trained(rows, _probe(run, workspace), seed, purpose)
+    """The original model, one of a pool, or one retrained without the forget set."""
+    purpose = ORIGINAL if run.method == ORIGINAL else f"{RETRAIN}/{run.draw}"
+    rows = _trained_on(run, workspace)
+    product = _maker(run, workspace).trained(rows, _probe(run, workspace), _seed(run), purpose)
     _require_unchanged(run, product.changed)
     return product
+
+
+def _maker(run: PlannedRun, workspace: Workspace) -> Models:
+    """Makes the run's models: those of a pool are trained on train and test set together."""
+    if run.half is None:
+        return workspace.models(run.scenario)
+    return workspace.united(run.scenario)
+
+
+def _seed(run: PlannedRun) -> int:
+    if run.half is not None:
+        return derive(run.half, "pool")
+    return run.replicate.seed if run.method == ORIGINAL else model_seed(run.replicate)
+
+
+def _trained_on(run: PlannedRun, workspace: Workspace) -> Tensor:
+    """The rows that a reference is trained on."""
+    if run.method == RETRAIN:
+        return split_of(run, workspace).retain
+    if run.half is not None:
+        return half_rows(len(workspace.labels(run.scenario.dataset)), run.half)
+    count = len(workspace.dataset(run.scenario.dataset).train)
+    return training_rows(run.scenario, run.replicate, count)
 
 
 def _keep_model(
@@ -137,9 +158,8 @@ def _weights(model: StepId, workspace: Workspace) -> dict[str, Tensor]:
 def _probe(run: PlannedRun, workspace: Workspace) -> Tensor:
     """The train rows ``(n,)`` that a model is checked on, determined by the model's key alone."""
     if run.method == ORIGINAL:
-        count = len(workspace.dataset(run.scenario.dataset).train)
-        return training_rows(run.scenario, run.replicate, count)[: 2 * PROBE]
-    rows = _split(run, workspace)
+        return _trained_on(run, workspace)[: 2 * PROBE]
+    rows = split_of(run, workspace)
     others = rows.retain if run.method == RETRAIN else rows.visible
     return torch.cat([rows.forget[:PROBE], others[:PROBE]])
 
@@ -151,7 +171,7 @@ def _predict(step: Step, workspace: Workspace) -> str:
     found = ""
     logits: dict[str, Tensor] = {}
     if not changed:  # otherwise no fresh network has these weights
-        models = workspace.models(step.run.scenario)
+        models = _maker(step.run, workspace)
         weights = dict(made.tensors)
         own = weights.pop(LOGITS_OF_PROBE)
         found = difference(own, models.probed(weights, _probe(step.run, workspace)))
@@ -175,11 +195,17 @@ def _measure(step: Step, workspace: Workspace) -> None:
     assert step.protocol is not None
     require_one_lineage(step, workspace.store)
     recorded = workspace.store.read(*step.needs[0]).facts
+    stacks = stacks_in(step, workspace.store)
     status = recorded["line"]["status"]
-    if status == FINISHED:
-        estimates = checked(step.protocol, _evidence(step.run, recorded, workspace))
+    missing = next((str(each["missing"]) for each in stacks if each["missing"]), "")
+    scores = None
+    if status == FINISHED and not missing:
+        evidence = evidence_of(step, recorded, workspace)
+        estimates = checked(step.protocol, evidence)
+        if step.protocol.summarise and all(e.value is not None for e in estimates.values()):
+            scores = step.protocol.summarise(evidence)
     else:
-        nothing = Estimate(None, note=status)
+        nothing = Estimate(None, note=missing if status == FINISHED else status)
         estimates = {metric.name: nothing for metric in step.protocol.metrics}
     line = Measurement(
         run_id=step.needs[0].key,
@@ -187,37 +213,13 @@ def _measure(step: Step, workspace: Workspace) -> None:
         version=step.protocol.version,
         estimates=estimates,
         outcome=outcome(recorded["line"]),
+        pool=pool_of(stacks),
+        scores=scores,
     )
-    workspace.store.write(MEASUREMENT, step.id.key, {"line": fields_of(line)}, None)
-
-
-def _evidence(run: PlannedRun, recorded: Mapping[str, Any], workspace: Workspace) -> Evidence:
-    dataset = workspace.dataset(run.scenario.dataset)
-    rows = _split(run, workspace)
-    train = dataset.train.labels.cpu()
-    test = dataset.test.labels.cpu()
-    others = [
-        key
-        for draw, key in enumerate(recorded["retrained"])
-        if (run.method, run.draw) != (RETRAIN, draw)
-    ]
-    return Evidence(
-        target=_outputs(recorded["logits"], rows, workspace),
-        labels=Labels(train[rows.forget], train[rows.retain], test[rows.test]),
-        nonmembers=rows.nonmembers,
-        retrained=tuple(_outputs(key, rows, workspace) for key in others),
-        cost=Cost(**recorded["line"]["cost"]),
-    )
-
-
-def _outputs(key: str, rows: Split, workspace: Workspace) -> Outputs:
-    logits = workspace.store.read(LOGITS, key).tensors
-    train = logits["train"]
-    return Outputs(train[rows.forget], train[rows.retain], logits["test"][rows.test])
-
-
-def _split(run: PlannedRun, workspace: Workspace) -> Split:
-    return workspace.dataset(run.scenario.dataset).split(run.scenario, run.replicate)
+    facts: dict[str, Any] = {"line": fields_of(line)}
+    if stacks:
+        facts["stacks"] = [each["digest"] for each in stacks]
+    workspace.store.write(MEASUREMENT, step.id.key, facts, None)
 
 
 def _require_unchanged(run: PlannedRun, changed: str) -> None:

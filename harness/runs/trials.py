@@ -18,6 +18,7 @@ from harness.records.lines import DIVERGED
 from harness.records.store import Store
 from harness.records.store_lines import stored_lines
 from harness.records.tuned import BUDGET, OVER, SLACK, Trial, tuning_problem
+from harness.runs.audit import audit_of
 from harness.runs.models import LoadedDataset
 from harness.runs.plan import Entrant, Plan, Problem, build_of, make_plan
 from harness.runs.pool import Resources, do_plan
@@ -140,7 +141,8 @@ class TrialSetup:
     def plan(self, entrants: Sequence[Entrant]) -> Plan:
         """The plan to run these entrants in the tuning scenario."""
         name = self.scenario.dataset
-        problem = Problem(self.scenario, self.replicates, entrants)
+        audit = audit_of(self.scenario, self.workspace.catalog)
+        problem = Problem(self.scenario, self.replicates, entrants, audit)
         fingerprints = {name: self.workspace.dataset(name).fingerprint}
         return make_plan([problem], self.workspace.catalog, fingerprints)
 

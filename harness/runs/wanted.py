@@ -11,11 +11,13 @@ from pathlib import Path
 
 import torch
 
+from harness.datasets.halves import require_replays
 from harness.errors import UserError, unknown
 from harness.plugins.catalog import find
 from harness.records.lines import BY_HAND
 from harness.records.store import Store
 from harness.records.tuned import FOLDER, Tuning, Unread, read
+from harness.runs.audit import Audit, audit_of
 from harness.runs.environment import commit
 from harness.runs.plan import Entrant, Plan, Problem, make_plan, tuning_home
 from harness.runs.settings import Assignment, all_configured
@@ -25,6 +27,7 @@ from harness.specs.configs import checked_config
 from harness.specs.fine_tuning import Training
 from harness.specs.method import Method
 from harness.specs.named_recipe import NamedRecipe
+from harness.specs.protocol import REPLAYS
 from harness.specs.scenario import REFERENCES, Replicate, Scenario
 
 
@@ -44,6 +47,10 @@ class Wanted:
     dataset: str = ""
     recipe: str = ""
     """The name of the recipe that takes the place of the scenarios' own."""
+    protocols: tuple[str, ...] = ()
+    """The only protocols to measure; if empty: the scenario's own, with those of the suite."""
+    pool: int = 0
+    """The number of reference models; if 0: the scenario's."""
     settings: tuple[str, ...] = ()
     """Each as ``METHOD.FIELD=VALUE``."""
     tuned: str = f"leaderboards/{FOLDER}"
@@ -65,20 +72,34 @@ def prepare(wanted: Wanted, catalog: Catalog) -> tuple[Workspace, Plan]:
     """
     torch.set_num_threads(1)
     problems = [
-        Problem(scenario, replicates, entrants(wanted, catalog, scenario))
+        Problem(
+            scenario,
+            replicates,
+            entrants(wanted, catalog, scenario),
+            _audit(wanted, catalog, scenario),
+        )
         for scenario, replicates in wanted_scenarios(wanted, catalog)
     ]
     homes = [tuning_home(problem.scenario, catalog) for problem in problems]
     device = torch.device(wanted.device)
     workspace = Workspace(Store(Path(wanted.store)), catalog, Path(wanted.data), device)
-    for scenario, replicates, _ in problems:
-        workspace.dataset(scenario.dataset).require_rows(scenario, replicates)
+    for scenario, replicates, _, audit in problems:
+        dataset = workspace.dataset(scenario.dataset)
+        dataset.require_rows(scenario, replicates)
+        if any(REPLAYS in protocol.needs for protocol in audit.protocols):
+            require_replays(scenario, workspace.labels(scenario.dataset), audit.pool)
     names = {p.scenario.dataset for p in problems} | {home.dataset for home in homes}
     datasets = {name: workspace.dataset(name) for name in names}
     fingerprints = {name: dataset.fingerprint for name, dataset in datasets.items()}
     classes = {name: dataset.train.classes for name, dataset in datasets.items()}
     commit()  # cached now, while it is that of the code that was loaded
     return workspace, make_plan(problems, catalog, fingerprints, classes)
+
+
+def _audit(wanted: Wanted, catalog: Catalog, scenario: Scenario) -> Audit:
+    suite = None if wanted.scenarios else catalog.suites.get(wanted.suite or DEFAULT_SUITE)
+    added = suite.protocols if suite else ()
+    return audit_of(scenario, catalog, only=wanted.protocols, added=added, pool=wanted.pool)
 
 
 def wanted_scenarios(wanted: Wanted, catalog: Catalog) -> list[tuple[Scenario, list[Replicate]]]:

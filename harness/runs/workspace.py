@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from harness.errors import UserError
 from harness.isolation.processes import Processes
@@ -25,12 +27,18 @@ class Workspace:
         self._data = data.absolute()  # a plugin may change the working directory
         self._datasets: dict[str, LoadedDataset] = {}
         self._models: dict[str, Models] = {}
+        self._united: dict[str, Models] = {}
 
     def dataset(self, name: str) -> LoadedDataset:
         """The data set, on the CPU; each is read only once."""
         if name not in self._datasets:
             self._datasets[name] = LoadedDataset.load(name, self.catalog, self._data)
         return self._datasets[name]
+
+    def labels(self, name: str) -> Tensor:
+        """The labels ``(N,)`` of a data set's train set, followed by those of its test set."""
+        dataset = self.dataset(name)
+        return torch.cat([dataset.train.labels, dataset.test.labels]).cpu()
 
     def notes(self) -> list[str]:
         """Remarks for the user on the data sets read so far."""
@@ -44,10 +52,20 @@ class Workspace:
             )
         return self._models[scenario.name]
 
+    def united(self, scenario: Scenario) -> Models:
+        """The maker of models on train and test set together, with the same network."""
+        if scenario.name not in self._united:
+            models = self.models(scenario)
+            united = replace(models, dataset=models.dataset.united())
+            united.choose(models.designs.index(models.design))
+            self._united[scenario.name] = united
+        return self._united[scenario.name]
+
     def forget_data(self) -> None:
         """Drops all data sets, so that a method can reach no data but its task's."""
         self._datasets.clear()
         self._models.clear()
+        self._united.clear()
 
     def try_backbones(
         self, scenarios: Iterable[Scenario], *, in_process: bool

@@ -23,6 +23,7 @@ from harness.specs.checks import (
 )
 from harness.specs.forgetting import ForgetRule
 from harness.specs.names import check_name
+from harness.specs.pool_size import PoolSize
 from harness.specs.recorded_rule import Rule
 
 ORIGINAL, RETRAIN = "original", "retrain"
@@ -42,7 +43,7 @@ GAMMA = 0.1
 LATER = {"later": True}
 """Marks a field that was added later: at its default it is not part of a run's identity."""
 
-PAGE_ONLY = ("mia", "replicates", "crossed", "tuned_as")
+PAGE_ONLY = ("mia", "replicates", "crossed", "tuned_as", "pool")
 """Fields of a scenario that affect no run, but only which runs there are and how they are shown."""
 
 
@@ -154,6 +155,9 @@ class Scenario:
     weight decay and augmentation. Its length, rate and schedule do not count."""
     tuned_as: str = field(default="", metadata=LATER)
     """The scenario whose tuned settings this one uses; empty: its own."""
+    pool: int = field(default=0, metadata=LATER)
+    """The number of reference models that its membership inference uses: even, and at least 4. At 0
+    no protocol that needs any is measured, unless a command asks for it."""
 
     def __post_init__(self) -> None:
         check_name("scenario", self.name)
@@ -174,6 +178,7 @@ class Scenario:
             crossed=Several(Whole(0), "seeds", distinct=True),
             fine_tuning=OrNone(Exactly((Recipe,))),
             tuned_as=Text(empty=True),
+            pool=PoolSize(),
         )
         if self.crossed and self.replicates != len(self.crossed) ** 2:
             raise ValueError(
@@ -219,6 +224,8 @@ class Suite:
     scenarios: tuple[str, ...]
     methods: tuple[str, ...] = ()
     """If empty, every installed method."""
+    protocols: tuple[str, ...] = ()
+    """Further protocols: those that need replays or ensembles are measured only if named."""
 
     def __post_init__(self) -> None:
         check_name("suite", self.name)
@@ -227,4 +234,5 @@ class Suite:
             f"suite {self.name!r}",
             scenarios=Several(Text(), "scenario names", least=1),
             methods=Several(Text(), "method names"),
+            protocols=Several(Text(), "protocol names"),
         )
