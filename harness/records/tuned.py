@@ -30,8 +30,9 @@ FOLDER = "tuned"
 OVER = "over the budget"
 """The note of a trial that took more than the budget."""
 
-IRRELEVANT = ("name", "dataset", "replicates", "crossed", "tuned_as")
-"""Fields of a scenario that do not affect tuning; the fingerprint identifies the data."""
+IRRELEVANT = ("name", "dataset", "replicates", "crossed", "tuned_as", "pool")
+"""Fields of a scenario that do not affect tuning; the fingerprint identifies the data. The size of
+a pool changes only how precisely an attack is measured."""
 
 
 INVALID = (ValueError, TypeError, KeyError, AttributeError)
