@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     {"errors", "seeds", "terminal", "version"},
     {"isolation", "specs"},
-    {"records", "training", "plugins"},
+    {"attacks", "records", "training", "plugins"},
     {"backbones", "datasets", "leaderboard"},
     {"protocols", "scenarios"},
     {"runs", "api"},
@@ -31,6 +31,7 @@ INSIDE = {
         {"preparation"},
         {"attack"},
     ),
+    "attacks": (set(),),
     "backbones": ({"arguments", "cifar_resnet", "cifar_resnet18", "stems"}, {"build"}, {"trial"}),
     "commands": (
         {"machine", "options", "plugins", "progress", "tuning_notes"},

@@ -1,0 +1,1 @@
+"""Membership inference attacks as pure functions of NumPy arrays, one family per file."""
