@@ -31,7 +31,10 @@ INSIDE = {
         {"preparation"},
         {"attack"},
     ),
-    "attacks": (set(),),
+    "attacks": (
+        {"reference_losses", "references", "signals"},
+        {"population", "rmia"},
+    ),
     "backbones": ({"arguments", "cifar_resnet", "cifar_resnet18", "stems"}, {"build"}, {"trial"}),
     "commands": (
         {"machine", "options", "plugins", "progress", "tuning_notes"},

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
-
+from harness.attacks.population import svc
+from harness.attacks.signals import probability
 from harness.plugins.hookspecs import hookimpl
 from harness.protocols.estimates import proportion
 from harness.specs.evidence import Evidence
@@ -32,25 +29,11 @@ def measure(evidence: Evidence) -> dict[str, Estimate]:
     size = len(labels.test)
     if not size:
         return {"svc": Estimate(None, note="no test images")}
-    members = _confidence(logits.retain[:size], labels.retain[:size])
-    nonmembers = _confidence(logits.test, labels.test)
-    forget = _confidence(logits.forget, labels.forget)
-    if not len(forget):
-        return {"svc": proportion(0, 0)}
-    features = np.concatenate([members, nonmembers])[:, None]
-    classes = np.repeat([1, 0], [len(members), len(nonmembers)])
-    from sklearn.svm import SVC
-
-    attack = SVC(C=3, gamma="auto", kernel="rbf").fit(features, classes)
-    predicted = attack.predict(forget[:, None])
-    return {"svc": proportion(int(np.count_nonzero(predicted == 0)), len(predicted))}
-
-
-def _confidence(logits: Tensor, labels: Tensor) -> NDArray[np.float64]:
-    """``(n,)`` in [0, 1]: each row's probability of its own recorded label."""
-    loss = F.cross_entropy(logits.double(), labels, reduction="none")
-    confidence: NDArray[np.float64] = loss.neg().exp().cpu().numpy()
-    return confidence
+    members = probability(logits.retain[:size].cpu(), labels.retain[:size].cpu())
+    nonmembers = probability(logits.test.cpu(), labels.test.cpu())
+    forget = probability(logits.forget.cpu(), labels.forget.cpu())
+    taken = svc(members, nonmembers, forget)
+    return {"svc": proportion(int(taken.sum()), len(taken))}
 
 
 @hookimpl

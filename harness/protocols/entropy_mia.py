@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-from torch import Tensor
-
+from harness.attacks.population import modified_entropy
 from harness.plugins.hookspecs import hookimpl
 from harness.protocols.estimates import delong
 from harness.specs.evidence import Evidence
@@ -19,26 +17,9 @@ def measure(evidence: Evidence) -> dict[str, Estimate]:
     Non-members are the same as in ``loss-mia``.
     """
     logits, labels, rows = evidence.target, evidence.labels, evidence.nonmembers
-    members = modified_entropy(logits.forget, labels.forget).neg()
-    nonmembers = modified_entropy(logits.test[rows], labels.test[rows]).neg()
-    return {"auc": delong(members.cpu().numpy(), nonmembers.cpu().numpy())}
-
-
-def modified_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """``(n,)`` float64, at least 0; it is 0 if the model is certain of the recorded label.
-
-    ``−(1 − p_y)·log p_y − Σ_{c≠y} p_c·log(1 − p_c)``, where y is the row's own label. Many
-    unlearning repositories share a version that applies every label of the batch to every row.
-    """
-    log_p = logits.double().log_softmax(dim=1)
-    top = log_p.argmax(dim=1, keepdim=True)
-    others = log_p.scatter(1, top, -torch.inf).logsumexp(dim=1, keepdim=True)
-    # 1 - p is exact for p below a half; for the largest class it is the sum of all others
-    log_rest = torch.log1p(-log_p.exp()).scatter(1, top, others)
-    own = labels[:, None]
-    right = (log_rest.exp() * log_p).gather(1, own)[:, 0]
-    wrong = (log_p.exp() * log_rest).scatter(1, own, 0.0).sum(dim=1)
-    return -(right + wrong)
+    members = modified_entropy(logits.forget.cpu(), labels.forget.cpu())
+    nonmembers = modified_entropy(logits.test[rows].cpu(), labels.test[rows].cpu())
+    return {"auc": delong(-members, -nonmembers)}
 
 
 @hookimpl

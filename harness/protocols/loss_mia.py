@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-
+from harness.attacks.signals import log_probability
 from harness.plugins.hookspecs import hookimpl
 from harness.protocols.estimates import delong, tpr_at_fpr
 from harness.specs.evidence import Evidence
@@ -23,24 +20,12 @@ def measure(evidence: Evidence) -> dict[str, Estimate]:
     retrained models' is over-forgetting, which gives the forget set away as well as one above.
     """
     logits, labels, rows = evidence.target, evidence.labels, evidence.nonmembers
-    members = _log_probability(logits.forget, labels.forget).cpu().numpy()
-    nonmembers = _log_probability(logits.test[rows], labels.test[rows]).cpu().numpy()
+    members = log_probability(logits.forget.cpu(), labels.forget.cpu())
+    nonmembers = log_probability(logits.test[rows].cpu(), labels.test[rows].cpu())
     return {
         "auc": delong(members, nonmembers),
         "tpr@1%fpr": tpr_at_fpr(members, nonmembers, FPR),
     }
-
-
-def _log_probability(logits: Tensor, labels: Tensor) -> Tensor:
-    """``(n,)`` float64: the log-probability of the recorded label.
-
-    It is computed from the margin over all other classes, so that rows whose probability rounds to
-    1 keep their order.
-    """
-    at = labels[:, None]
-    exact = logits.double()
-    others = exact.scatter(1, at, -torch.inf).logsumexp(dim=1)
-    return F.logsigmoid(exact.gather(1, at)[:, 0] - others)
 
 
 @hookimpl

@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
+from harness.attacks.population import modified_entropy
 from harness.plugins import hookspecs
 from harness.protocols import accuracy, affected_class, confidence_mia, entropy_mia, loss_mia
 from harness.protocols.estimates import proportion
@@ -339,38 +340,6 @@ class TestConfidenceMia:
 
 
 class TestEntropyMia:
-    def test_the_modified_entropy_is_that_of_a_plain_loop_over_rows_and_classes(self):
-        given = evidence()
-
-        found = entropy_mia.modified_entropy(given.target.forget, given.labels.forget)
-
-        for row, label, value in zip(
-            given.target.forget.double().numpy(), given.labels.forget.tolist(), found, strict=True
-        ):
-            p = np.exp(log_softmax(row))
-            wrong = sum(p[c] * np.log(1 - p[c]) for c in range(5) if c != label)
-            expected = -(1 - p[label]) * np.log(p[label]) - wrong
-            assert value.item() == pytest.approx(expected, rel=1e-9)
-
-    def test_a_rows_value_does_not_depend_on_the_labels_beside_it(self):
-        """The form in use elsewhere indexes whole columns by the labels of the batch."""
-        given = evidence()
-        logits, labels = given.target.forget, given.labels.forget
-
-        alone = [entropy_mia.modified_entropy(logits[i : i + 1], labels[i : i + 1]) for i in (0, 7)]
-
-        together = entropy_mia.modified_entropy(logits, labels)
-        assert [each.item() for each in alone] == together[[0, 7]].tolist()
-
-    def test_is_least_where_a_row_is_sure_and_right_and_most_where_sure_and_wrong(self):
-        logits = torch.tensor([[800.0, 0, 0], [0.0, 0, 0], [0.0, 800, 0]])
-
-        right, unsure, wrong = entropy_mia.modified_entropy(logits, torch.zeros(3).long()).tolist()
-
-        assert right == 0
-        assert unsure == pytest.approx(2 / 3 * np.log(3) + 2 / 3 * np.log(1.5))
-        assert wrong == pytest.approx(1600 - np.log(2))  # the wrong class leaves two others
-
     def test_tells_sure_rows_apart_whose_probability_rounds_to_one(self):
         given = binary(forget=[50.0, 60.0], retain=[3.0], test=[45.0, 49.0])
 
@@ -380,7 +349,7 @@ class TestEntropyMia:
         given = evidence()
         rows = given.nonmembers
         scores = [
-            -entropy_mia.modified_entropy(*pair).numpy()
+            -modified_entropy(*pair)
             for pair in (
                 (given.target.forget, given.labels.forget),
                 (given.target.test[rows], given.labels.test[rows]),
