@@ -128,7 +128,7 @@ def _finite_references(signals: ArrayLike, space: Space) -> NDArray[np.floating]
     for start in range(0, values.shape[1], SAMPLES):
         block = values[:, start : start + SAMPLES]
         good = block < np.inf if space == "log" else np.isfinite(block)  # log 0 is a signal
-        broken[start : start + SAMPLES] = ~good.all(axis=0).reshape(block.shape[1], -1).all(axis=1)
+        broken[start : start + SAMPLES] = ~good.all(axis=(0, *range(2, good.ndim)))
     if broken.any():
         raise ValueError(
             f"signals must be finite{' or −∞' if space == 'log' else ''}; those of "

@@ -172,6 +172,6 @@ def _checked(
 
 
 def _refuse_nan(name: str, values: Array) -> None:
-    missing = np.count_nonzero(np.isnan(values).reshape(len(values), -1).any(axis=1))
+    missing = np.count_nonzero(np.isnan(values).any(axis=tuple(range(1, values.ndim))))
     if missing:
         raise ValueError(f"{name} must be numbers; those of {missing} of {len(values)} are not")

@@ -161,7 +161,7 @@ def _taylor(
         return share
 
     found = per_sample(logits, labels, signal)
-    broken = np.logical_not(np.isfinite(found).reshape(-1, found.shape[-1]).all(axis=0))
+    broken: NDArray[np.bool_] = ~np.atleast_2d(np.isfinite(found)).all(axis=0)
     if broken.any():
         raise ValueError(
             f"{np.count_nonzero(broken)} of {len(broken)} samples have no Taylor signal: their "
