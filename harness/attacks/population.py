@@ -87,8 +87,9 @@ def m_entropy_salun(logits: ArrayLike, labels: ArrayLike) -> Array:
 
     It takes ``1 − p_c`` for p_c in the columns of all labels of the batch, and ``log p_c`` for
     ``log(1 − p_c)``. So a row's value depends on the other rows' labels; where every class occurs,
-    it is ``−Σ (1 − p_c)·log p_c``, which rises with confidence where the correct form falls. It is a
-    feature for ``svc``, which needs no direction, but no score. A probability that float32 rounds to 0 counts as 1e-30.
+    it is ``−Σ (1 − p_c)·log p_c``, which rises with confidence where the correct form falls. So it
+    is a feature for ``svc``, which needs no direction, but no member score. A probability that
+    float32 rounds to 0 counts as 1e-30.
     """
     columns = np.unique(np.asarray(labels))
 
@@ -183,8 +184,8 @@ def svc(members: ArrayLike, nonmembers: ArrayLike, forget: ArrayLike) -> NDArray
     """Which forget rows a support-vector classifier takes for non-members, ``(len(forget),)``.
 
     It learns from one feature of members and non-members, each ``(n,)`` or ``(n, d)``: any of
-    ``member_scores`` (signs make no difference), ``m_entropy_salun`` or ``probabilities``. The mean of the result is
-    the published value; its ideal is the retrained models', not a half.
+    ``member_scores`` (signs make no difference), ``m_entropy_salun`` or ``probabilities``. The mean
+    of the result is the published value; its ideal is the retrained models', not a half.
 
     https://github.com/OPTML-Group/Unlearn-Saliency, ``Classification/evaluation/SVC_MIA.py``
     """

@@ -161,10 +161,11 @@ def _taylor(
         return share
 
     found = per_sample(logits, labels, signal)
-    broken: NDArray[np.bool_] = ~np.atleast_2d(np.isfinite(found)).all(axis=0)
-    if broken.any():
+    finite: NDArray[np.bool_] = np.isfinite(np.atleast_2d(found))
+    broken = np.flatnonzero(~finite.all(axis=0))
+    if len(broken):
         raise ValueError(
-            f"{np.count_nonzero(broken)} of {len(broken)} samples have no Taylor signal: their "
+            f"{len(broken)} of {found.shape[-1]} samples have no Taylor signal: their "
             "series overflow or add up to 0; use log_probability"
         )
     return found
