@@ -32,8 +32,8 @@ INSIDE = {
         {"attack"},
     ),
     "attacks": (
-        {"reference_losses", "references", "signals"},
-        {"population", "rmia"},
+        {"densities", "reference_losses", "references", "signals"},
+        {"lira", "population", "rmia"},
     ),
     "backbones": ({"arguments", "cifar_resnet", "cifar_resnet18", "stems"}, {"build"}, {"trial"}),
     "commands": (
