@@ -33,7 +33,7 @@ INSIDE = {
     ),
     "attacks": (
         {"densities", "reference_losses", "references", "signals"},
-        {"lira", "population", "rmia"},
+        {"lira", "population", "rmia", "ulira"},
     ),
     "backbones": ({"arguments", "cifar_resnet", "cifar_resnet18", "stems"}, {"build"}, {"trial"}),
     "commands": (
