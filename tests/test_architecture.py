@@ -32,7 +32,7 @@ INSIDE = {
         {"attack"},
     ),
     "attacks": (
-        {"densities", "klom", "reference_losses", "references", "signals"},
+        {"densities", "forgetting_quality", "klom", "reference_losses", "references", "signals"},
         {"lira", "population", "rmia", "ulira"},
     ),
     "backbones": ({"arguments", "cifar_resnet", "cifar_resnet18", "stems"}, {"build"}, {"trial"}),
