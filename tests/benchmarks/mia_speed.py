@@ -14,7 +14,17 @@ from time import perf_counter
 
 import numpy as np
 
-from harness.attacks import population, reference_losses, references, rmia, signals
+from harness.attacks import (
+    forgetting_quality,
+    klom,
+    lira,
+    population,
+    reference_losses,
+    references,
+    rmia,
+    signals,
+    ulira,
+)
 
 REPEATS, CLASSES = 7, 10
 Attack = Callable[[], object]
@@ -52,9 +62,35 @@ def attacks(samples: int, number: int) -> dict[str, Attack]:
     }
 
 
+def likelihood_attacks(samples: int, number: int) -> dict[str, Attack]:
+    """The same of the attacks on margins; a tenth of the samples is audited or forgotten."""
+    rng = np.random.default_rng(1)
+    inside = rng.permuted(np.tile([[False], [True]], (number // 2, samples)), axis=0)
+    target, pool = rng.normal(size=samples), rng.normal(size=inside.shape) + inside
+    audit = slice(samples // 10)
+    state = 2 * inside[:, audit].astype(np.int8)
+    unlearned = rng.normal(size=pool.shape)
+    many = rng.normal(size=(2, 128, 10))
+    return {
+        "LiRA online, Student's law": lambda: lira.online(target, pool, inside, law="student"),
+        "LiRA online, variance an example": lambda: lira.online(
+            target, pool, inside, law="example"
+        ),
+        "LiRA online, pooled variance": lambda: lira.online(target, pool, inside, law="pooled"),
+        "LiRA offline, Student's law": lambda: lira.offline(target, pool, inside, law="student"),
+        "LiRA online, released": lambda: lira.released_online(target, pool, inside),
+        "LiRA offline, released": lambda: lira.released_offline(target, pool, inside),
+        "U-LiRA, all replays": lambda: ulira.ulira(pool[:, audit], state),
+        "RULI, all replays": lambda: ulira.ruli(pool[:, audit], state),
+        "KLOM": lambda: klom.klom(unlearned, pool),
+        "KLOM's null, a tenth": lambda: klom.null(unlearned[:, audit], pool[:, audit]),
+        "forgetting quality, 128 × 10": lambda: forgetting_quality.epsilons(*many),
+    }
+
+
 def main(samples: int, number: int) -> None:
     """Prints the median milliseconds of each attack; a pass before warms up."""
-    every = attacks(samples, number)
+    every = attacks(samples, number) | likelihood_attacks(samples, number)
     seconds: dict[str, list[float]] = {name: [] for name in every}
     for repeat in range(REPEATS + 1):
         for name, attack in every.items():
