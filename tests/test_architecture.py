@@ -72,7 +72,14 @@ INSIDE = {
     ),
     "protocols": (
         {"estimates"},
-        {"accuracy", "affected_class", "confidence_mia", "entropy_mia", "loss_mia"},
+        {
+            "accuracy",
+            "affected_class",
+            "confidence_mia",
+            "entropy_mia",
+            "loss_mia",
+            "score_summaries",
+        },
     ),
     "records": (
         {"csv_rows", "lines", "literature", "store"},

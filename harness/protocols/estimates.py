@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,10 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.specs.protocol import CONFIDENCE, Estimate
+from harness.specs.score_summary import FEWEST_FALSE_POSITIVES
 
 Vector = NDArray[np.float64]
-FEWEST_FALSE_POSITIVES = 10
-"""The fewest false positives at a TPR's threshold; with fewer, single points decide it."""
 SIGNIFICANCE = 0.05
 """The level of each of the two one-sided tests of equivalence, and so of a 90 % interval."""
 
@@ -29,6 +29,12 @@ class Equivalence:
     low: float | None
     """The AUC's 90 % interval, not clipped."""
     high: float | None
+
+    def estimate(self) -> Estimate:
+        """The p value, or none where the test is underpowered, with that as its note."""
+        if self.verdict.startswith("underpowered"):
+            return Estimate(None, note=self.verdict)
+        return Estimate(self.p_value)
 
 
 def proportion(successes: int, n: int) -> Estimate:
@@ -140,11 +146,23 @@ def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float) -> Estimat
     allowed = round(fpr * len(negative), 9)  # rounding errors are smaller
     if allowed < FEWEST_FALSE_POSITIVES:
         return Estimate(None, note=f"not measurable at n = {len(negative)}")
-    if allowed >= len(negative):
-        return _share(len(positive), len(positive), method="exact")
-    first_excluded = np.sort(negative)[::-1][math.floor(allowed)]
-    found = int(np.count_nonzero(positive > first_excluded))
+    found = int(members_found(positive, negative, [fpr])[0])
     return _share(found, len(positive), method="exact")
+
+
+def members_found(members: Vector, nonmembers: Vector, rates: Sequence[float]) -> NDArray[np.int64]:
+    """How many members the step ROC finds at most, at an FPR of at most each of the rates.
+
+    Members (m,) and non-members (n,), n at least 1, without NaN; one count per rate in (0, 1]. A
+    threshold takes all scores that equal it, so nothing is interpolated.
+    """
+    n = len(nonmembers)
+    allowed = np.floor(np.round(np.multiply(rates, n), 9)).astype(
+        np.int64
+    )  # beyond float64's noise
+    first_excluded = np.sort(nonmembers)[::-1][np.minimum(allowed, n - 1)]
+    above = len(members) - np.searchsorted(np.sort(members), first_excluded, side="right")
+    return np.where(allowed < n, above, len(members))
 
 
 def _share(successes: int, n: int, *, method: Literal["wilson", "exact"]) -> Estimate:

@@ -13,6 +13,9 @@ FPRS = tuple(10 ** (exponent / 8) for exponent in range(-24, 1))
 BINS = 24
 """The number of equal bins of a histogram."""
 
+FEWEST_FALSE_POSITIVES = 10
+"""The fewest false positives at a TPR's threshold; with fewer, single points decide it."""
+
 RATE = Real(0, 1)
 
 
