@@ -7,7 +7,15 @@ from harness.specs.augmentation import Augmentation
 from harness.specs.catalog import Backbone, Dataset
 from harness.specs.configs import require_no_negative
 from harness.specs.data import Data, as_float, join
-from harness.specs.evidence import Cost, Evidence, Labels, Outputs
+from harness.specs.evidence import (
+    Cost,
+    Ensembles,
+    Evidence,
+    Labels,
+    Outputs,
+    References,
+    Replays,
+)
 from harness.specs.fine_tuning import FineTuning, Training
 from harness.specs.forgetting import (
     ClassFirst,
@@ -24,6 +32,7 @@ from harness.specs.part import ALWAYS, NEVER, WITH_RETAIN, WITHOUT_RETAIN, only_
 from harness.specs.protocol import Estimate, Metric, Protocol
 from harness.specs.published import Column, Paper, Printed, Published
 from harness.specs.scenario import Recipe, Replicate, Scenario, Schedule, Suite
+from harness.specs.score_summary import ScoreSummary
 from harness.specs.search import Choice, Span
 from harness.training.loop import Batch, batches, cross_entropy, fine_tune, predict, train
 from harness.version import __version__
@@ -43,6 +52,7 @@ __all__ = [
     "Cost",
     "Data",
     "Dataset",
+    "Ensembles",
     "Estimate",
     "Evidence",
     "FineTuning",
@@ -60,9 +70,12 @@ __all__ = [
     "Published",
     "RandomFraction",
     "Recipe",
+    "References",
+    "Replays",
     "Replicate",
     "Scenario",
     "Schedule",
+    "ScoreSummary",
     "Span",
     "Suite",
     "Task",

@@ -71,14 +71,20 @@ INSIDE = {
         {"catalog"},
     ),
     "protocols": (
-        {"estimates"},
+        {"ensembles", "estimates", "pooled"},
+        {"score_summaries"},
         {
             "accuracy",
             "affected_class",
+            "attack_r",
             "confidence_mia",
             "entropy_mia",
+            "forgetting_quality",
+            "klom",
+            "lira",
             "loss_mia",
-            "score_summaries",
+            "rmia",
+            "u_lira",
         },
     ),
     "records": (

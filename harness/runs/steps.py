@@ -202,7 +202,7 @@ def _measure(step: Step, workspace: Workspace) -> None:
     if status == FINISHED and not missing:
         evidence = evidence_of(step, recorded, workspace)
         estimates = checked(step.protocol, evidence)
-        if step.protocol.summarise and all(e.value is not None for e in estimates.values()):
+        if step.protocol.summarise is not None:
             scores = step.protocol.summarise(evidence)
     else:
         nothing = Estimate(None, note=missing if status == FINISHED else status)

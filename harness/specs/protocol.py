@@ -111,8 +111,7 @@ class Protocol:
     """Any of ``NEEDS``: what the evidence must contain for it. It is measured where a scenario or a
     command asks for the models."""
     summarise: Callable[[Evidence], ScoreSummary] | None = None
-    """The scores of an attack, for the pictures of a page; it is called after ``measure``, and only
-    if all estimates have a value."""
+    """The scores of an attack, for the pictures of a page; it is called after ``measure``."""
 
     def __post_init__(self) -> None:
         check_name("protocol", self.name)

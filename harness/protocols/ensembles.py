@@ -1,0 +1,27 @@
+"""The evidence of ensembles as margins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.attacks.signals import logit_scaling
+from harness.specs.evidence import Ensembles, Evidence, Labels, Outputs
+
+Split = Literal["forget", "retain", "test"]
+
+
+def ensembles_of(evidence: Evidence) -> Ensembles:
+    """The ensembles of a protocol that needs them; raises ValueError without them."""
+    if evidence.ensembles is None:
+        raise ValueError("the evidence has no ensembles; the protocol must list them in needs")
+    return evidence.ensembles
+
+
+def margins_of(models: Sequence[Outputs], labels: Labels, which: Split) -> NDArray[np.float64]:
+    """``(N, n)``: log p_y − log Σ_{c≠y} p_c of N models on the n images of a set."""
+    logits = np.stack([getattr(outputs, which).numpy() for outputs in models])
+    return logit_scaling(logits, getattr(labels, which).numpy())

@@ -1,0 +1,76 @@
+"""KLOM: how far the margins of unlearned models are from retrained ones, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.attacks.klom import klom, null, summary
+from harness.plugins.hookspecs import hookimpl
+from harness.protocols.ensembles import Split, ensembles_of, margins_of
+from harness.specs.evidence import Evidence
+from harness.specs.protocol import ENSEMBLES, Estimate, Metric, Protocol
+
+SETS: tuple[Split, ...] = ("forget", "retain", "test")
+
+METRICS = (
+    *(
+        Metric(
+            name,
+            unit="nats",
+            meaning=f"How far the margins of unlearned models are from those of retrained ones: "
+            f"the Kullback-Leibler divergence, averaged over the {name} set. Two ensembles of "
+            f"retrained models have `null-{name}`, not 0.",
+            shared=True,
+        )
+        for name in SETS
+    ),
+    *(
+        Metric(
+            f"null-{name}",
+            unit="nats",
+            meaning=f"`{name}` if the method were retraining: the same models, relabelled at "
+            f"random. The end of its interval is the 95% quantile.",
+            shared=True,
+        )
+        for name in SETS
+    ),
+)
+
+
+def measure(evidence: Evidence) -> dict[str, Estimate]:
+    """The mean of KLOM over each set, in nats, and its null at the same number of models.
+
+    The models are those of the first replicate's forget set, so a method has one value.
+
+    Georgiev et al. 2024, https://arxiv.org/abs/2410.23232
+    """
+    models = ensembles_of(evidence)
+    found: dict[str, Estimate] = {}
+    for name in SETS:
+        unlearned = margins_of(models.unlearned, models.labels, name)
+        retrained = margins_of(models.retrained, models.labels, name)
+        n = unlearned.shape[1]
+        if not n:
+            nothing = Estimate(None, note=f"no {name} images")
+            found |= {name: nothing, f"null-{name}": nothing}
+            continue
+        expected = null(unlearned, retrained)
+        found[name] = Estimate(summary(klom(unlearned, retrained)).mean, n=n)
+        high = max(expected.high, expected.mean)
+        found[f"null-{name}"] = Estimate(expected.mean, 0.0, high, n)
+    return {metric.name: found[metric.name] for metric in METRICS}
+
+
+@hookimpl
+def unlearning_protocols() -> Iterable[Protocol]:
+    """One protocol, ``klom``."""
+    return [
+        Protocol(
+            "klom",
+            version=1,
+            metrics=METRICS,
+            measure=measure,
+            paper="https://arxiv.org/abs/2410.23232",
+            needs=frozenset({ENSEMBLES}),
+        )
+    ]
