@@ -26,11 +26,15 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def mean_sd(summary: Summary | None, digits: int = 2) -> str:
-    """As in ``1.23 ± 0.45``; of one value only the value."""
+    """As in ``1.23 ± 0.45``; of one value the value, and its own interval where it has one."""
     if summary is None:
         return NONE
-    spread = "" if summary.sd is None else f" ± {summary.sd:.{digits}f}"
-    return f"{summary.mean:.{digits}f}{spread}"
+    mean = f"{summary.mean:.{digits}f}"
+    if summary.sd is not None:
+        return f"{mean} ± {summary.sd:.{digits}f}"
+    if summary.low is None or summary.high is None:
+        return mean
+    return f"{mean} [{summary.low:.{digits}f}, {summary.high:.{digits}f}]"
 
 
 def interval(summary: Summary | None) -> str:
@@ -63,14 +67,14 @@ def n_of(row: Row) -> str:
     return str(every) if row.finished_gap.n == every else f"{row.finished_gap.n} of {every}"
 
 
-def metric_of(row: Row, name: str) -> str:
+def metric_of(row: Row, name: str, digits: int = 1) -> str:
     """Mean and deviation of a metric, with its distance from the retrained models in brackets."""
     measured = row.metrics.get(name)
     if measured is None or measured.value is None:
         return NONE
-    text = mean_sd(measured.value, digits=1)
+    text = mean_sd(measured.value, digits)
     if measured.difference is not None:
-        text += f" ({measured.difference.mean:+.1f})"
+        text += f" ({measured.difference.mean:+.{digits}f})"
     return text
 
 

@@ -6,6 +6,7 @@ one sentence after the other without a further decision.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from harness.leaderboard.grouping import replicate_of
 from harness.leaderboard.ranks import FEWEST_FOR_SETS, FLOOR, SIGNIFICANCE
 from harness.leaderboard.replicates import crossing, seeds_of, too_few
 from harness.leaderboard.table import Table
+from harness.records.lines import Pool
 from harness.records.tuned import BUDGET, OF
 from harness.specs.scenario import RETRAIN
 
@@ -224,6 +226,7 @@ def _sources(table: Table) -> Iterator[str]:
     not_isolated = sum(f.get("isolated") is False for f in facts)
     yield f"Runs: {len(runs)}, with {seeds_of({replicate_of(run) for run in runs})}."
     yield f"Data: `{table.basis.data}` (hash of images and labels)."
+    yield from _pools(table)
     yield f"Packages: {', '.join(sorted(packages))}."
     if commits:
         yield f"Commits: {', '.join(sorted(commits))}."
@@ -231,6 +234,17 @@ def _sources(table: Table) -> Iterator[str]:
         yield (
             f"Not isolated: {counted(not_isolated, 'run')} of {len(runs)}, made in the command's "
             "own process (`--workers 0`), where one method can change what another computes."
+        )
+
+
+def _pools(table: Table) -> Iterator[str]:
+    protocols: dict[Pool, list[str]] = defaultdict(list)
+    for protocol, pool in table.pools.items():
+        protocols[pool].append(f"`{protocol}`")
+    for pool, names in protocols.items():
+        yield (
+            f"Pool of {', '.join(names)}: {counted(pool.size, 'model')}, `{pool.digest}` (hash of "
+            "their logits)."
         )
 
 
@@ -244,6 +258,8 @@ def _omissions(table: Table) -> Iterator[str]:
             f"Left out: measurements by an earlier version of `{protocol}`; `unlearn measure` "
             "repeats them with the present one."
         )
+    for protocol in table.with_other_pools:
+        yield f"Left out: measurements by `{protocol}` with another pool than the one above."
     for method, count in sorted(selection.unpaired.items()):
         yield (
             f"Left out: {counted(count, 'run')} of `{method}` whose retrained models are not in "

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.leaderboard.gaps import Comparison, Estimates, components_of, measured_by_run
+from harness.leaderboard.gaps import (
+    Comparison,
+    Estimates,
+    components_of,
+    definitions_of,
+    measured_by_run,
+)
 from harness.leaderboard.grouping import age, grouped, hardware_of
 from harness.leaderboard.publish import published_lines
 from harness.leaderboard.selection import complete_sets, select
@@ -98,11 +104,12 @@ def load_results(folder: str | os.PathLike[str] = "leaderboards") -> pd.DataFram
 
 def _observations(lines: Iterable[Line], runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     """The lines of the DataFrame, ordered by scenario and then as in the records."""
-    measured = measured_by_run(lines)
+    lines = [*lines]
+    measured, definitions = measured_by_run(lines), definitions_of(lines)
     for _, own in sorted(grouped(runs, lambda run: run.scenario.name).items()):
         on_page = {identity_of(run) for run in select(own).runs}
         for problem in grouped(own, problem_key).values():
-            estimates = Estimates(problem, measured)
+            estimates = Estimates(problem, measured, definitions)
             components = components_of(max(problem, key=age))
             comparison = Comparison(estimates, complete_sets(problem), components)
             for run in problem:

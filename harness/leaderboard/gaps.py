@@ -11,8 +11,9 @@ import numpy as np
 
 from harness.leaderboard.clusters import independent, mean_error
 from harness.leaderboard.grouping import ReferenceSet, ReplicateKey, replicate_of, set_of
-from harness.records.lines import Line, Measurement, Run, identity_of
-from harness.specs.protocol import Estimate
+from harness.leaderboard.pools import pools_that_count
+from harness.records.lines import Definition, Line, Measurement, Run, identity_of
+from harness.specs.protocol import Estimate, Metric
 
 ACCURACIES = ("accuracy.forget", "accuracy.retain", "accuracy.test")
 FEWEST_REPLICATES = 3
@@ -22,6 +23,8 @@ DECIMALS = 9
 
 RunKey = tuple[str, str]
 """A run's ``identity_of``."""
+Definitions = Mapping[tuple[str, int], Sequence[Metric]]
+"""Protocol and version → its metrics."""
 
 
 def measured_by_run(lines: Iterable[Line]) -> dict[RunKey, list[Measurement]]:
@@ -33,35 +36,61 @@ def measured_by_run(lines: Iterable[Line]) -> dict[RunKey, list[Measurement]]:
     return found
 
 
+def definitions_of(lines: Iterable[Line]) -> Definitions:
+    """What the lines say of each version of a protocol."""
+    return {
+        (line.protocol, line.version): line.metrics
+        for line in lines
+        if isinstance(line, Definition)
+    }
+
+
 def components_of(run: Run) -> tuple[str, ...]:
     """The metrics that the average gap is made of: three accuracies, and the scenario's attack."""
     return (*ACCURACIES, run.scenario.mia)
 
 
 class Estimates:
-    """What was measured on some runs, by each protocol's highest version among them."""
+    """What was measured on some runs, by the version and with the pool that count.
+
+    These are the highest version of a protocol among the runs, and the largest pool of that.
+    """
 
     def __init__(
-        self, runs: Iterable[Run], measured: Mapping[RunKey, Sequence[Measurement]]
+        self,
+        runs: Iterable[Run],
+        measured: Mapping[RunKey, Sequence[Measurement]],
+        definitions: Definitions,
     ) -> None:
         lines = [line for run in runs for line in measured.get(identity_of(run), ())]
-        self.versions: dict[str, int] = {}
-        """Protocol → the version that counts."""
+        versions: dict[str, int] = {}
         for line in lines:
-            known = self.versions.get(line.protocol, line.version)
-            self.versions[line.protocol] = max(line.version, known)
-        self.outdated = tuple(
-            sorted({line.protocol for line in lines if not self.is_current(line)})
-        )
+            versions[line.protocol] = max(line.version, versions.get(line.protocol, line.version))
+        metrics = {name: definitions.get((name, versions[name]), ()) for name in versions}
+        newest = [line for line in lines if line.version == versions[line.protocol]]
+        self._versions = versions
+        self.pools = pools_that_count(newest)
+        """Protocol → the pool that counts."""
+        self.definitions = {f"{name}.{m.name}": m for name, found in metrics.items() for m in found}
+        """``protocol.metric`` → what it means, as far as the records tell."""
+        self.outdated = _protocols(x for x in lines if x.version != versions[x.protocol])
         """Protocols by whose earlier version some run was measured; those numbers do not count."""
+        self.with_other_pools = _protocols(x for x in newest if not self.is_current(x))
+        """Protocols with which some run was measured on another pool; nor do these numbers."""
         self._by_run: dict[RunKey, dict[str, Estimate]] = defaultdict(dict)
         for line in filter(self.is_current, lines):
             for name, estimate in line.estimates.items():
                 self._by_run[identity_of(line)][f"{line.protocol}.{name}"] = estimate
 
     def is_current(self, line: Measurement) -> bool:
-        """Whether the measurement is by the version of its protocol that counts."""
-        return line.version == self.versions.get(line.protocol)
+        """Whether the measurement is by the version, and with the pool, that count."""
+        if line.version != self._versions.get(line.protocol):
+            return False
+        return line.pool == self.pools.get(line.protocol)
+
+    def is_shared(self, name: str) -> bool:
+        """Whether all replicates of a method share one value of this ``protocol.metric``."""
+        return name in self.definitions and self.definitions[name].shared
 
     def of(self, run: Run) -> Mapping[str, Estimate]:
         """``protocol.metric`` → estimate, with a value or without."""
@@ -145,6 +174,10 @@ class Comparison:
             return None
         opposite = {at: -difference for at, difference in attack.items()}
         return exceeds_noise(forget) and (exceeds_noise(attack) or exceeds_noise(opposite))
+
+
+def _protocols(lines: Iterable[Measurement]) -> tuple[str, ...]:
+    return tuple(sorted({line.protocol for line in lines}))
 
 
 def retrain_noise(values: Sequence[float]) -> list[float]:

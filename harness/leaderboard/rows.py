@@ -6,14 +6,15 @@ A row holds the runs of one method with one set of settings.
 from __future__ import annotations
 
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.leaderboard.admission import Entry, RankedRows, fault_of
 from harness.leaderboard.gaps import Comparison
-from harness.leaderboard.grouping import ReplicateKey, age, comparable, hardware_of, replicate_of
+from harness.leaderboard.grouping import age, comparable, hardware_of, replicate_of
+from harness.leaderboard.measured import Measured, measured_of
 from harness.leaderboard.ranks import Rank
 from harness.leaderboard.selection import Progress, Selection
 from harness.leaderboard.summary import Summary, summarise, summarise_replicates
@@ -21,18 +22,6 @@ from harness.records.lines import BY_HAND, FAILED, FINISHED, Run, canonical
 from harness.records.tuned import BUDGET, SLACK
 from harness.specs.evidence import STORED
 from harness.specs.scenario import REFERENCES, RETRAIN
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One metric of a row, over its replicates."""
-
-    value: Summary | None
-    """None where no run has a value."""
-    difference: Summary | None
-    """The same less the mean of the retrained models of each replicate; none for these models."""
-    note: str
-    """Why some run has no value; empty where all have one."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +145,7 @@ class RowBuilder:
             rank=rank,
             unranked=field.reasons.get(key, ""),
             finished_gap=self._finished_gap(shown),
-            metrics=self._metrics(shown),
+            metrics=measured_of(shown, self.comparison),
             spending=self._spending(shown),
             outcomes=Outcomes(
                 replicates=len({replicate_of(run) for run in every}),
@@ -172,22 +161,6 @@ class RowBuilder:
         else:
             gaps = self.comparison.gaps(run for run in runs if run.status == FINISHED)
         return summarise_replicates(gaps) if gaps else None
-
-    def _metrics(self, runs: Sequence[Run]) -> dict[str, Measured]:
-        values = _summaries(runs, self.comparison.estimates.values)
-        differences: Mapping[str, Summary] = {}
-        if runs[0].method != RETRAIN:
-            differences = _summaries(runs, self.comparison.differences)
-        notes = {
-            name: estimate.note
-            for run in runs
-            for name, estimate in self.comparison.estimates.of(run).items()
-            if estimate.value is None
-        }
-        return {
-            name: Measured(values.get(name), differences.get(name), notes.get(name, ""))
-            for name in sorted({*values, *notes})
-        }
 
     def _spending(self, runs: Sequence[Run]) -> Spending:
         made = [run for run in runs if run.status != FAILED]
@@ -222,20 +195,6 @@ def _settling(runs: Sequence[Run]) -> Run:
     The newest; but one whose settings were given by hand only where all were.
     """
     return max(runs, key=lambda run: (run.chosen != BY_HAND, age(run)))
-
-
-def _summaries(
-    runs: Iterable[Run], read: Callable[[Run], Mapping[str, float]]
-) -> dict[str, Summary]:
-    """Over replicates; the draws of one replicate are averaged first."""
-    found: dict[str, dict[ReplicateKey, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        for name, value in read(run).items():
-            found[name][replicate_of(run)].append(value)
-    return {
-        name: summarise_replicates({at: statistics.fmean(v) for at, v in by_replicate.items()})
-        for name, by_replicate in found.items()
-    }
 
 
 def _share(values: Sequence[float], retrained: Sequence[float]) -> float | None:

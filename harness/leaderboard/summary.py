@@ -17,7 +17,8 @@ from harness.specs.protocol import CONFIDENCE
 class Summary:
     """A sample's mean, its spread and the mean's 95 % t-interval; of one value only the mean.
 
-    There is no interval either if all replicates share a model or a forget set.
+    There is no interval either if all replicates share a model or a forget set. A value that all
+    replicates share has the interval that was measured with it.
     """
 
     mean: float
@@ -49,16 +50,25 @@ def summarise_replicates(values: Mapping[ReplicateKey, float]) -> Summary:
     if n == 1:
         return Summary(mean, None, None, None, 1)
     sd = float(sample.std(ddof=1))
-    found = mean_error(sample, [*values])
-    if found is None:
+    half = half_width(values)
+    if half is None:
         return Summary(mean, sd, None, None, n)
-    half = _quantile(float(found.degrees)) * float(found.error)
     return Summary(mean, sd, mean - half, mean + half, n)
 
 
+def half_width(
+    values: Mapping[ReplicateKey, float], confidence: float = CONFIDENCE
+) -> float | None:
+    """Half the width of the mean's t-interval over replicates; none where nothing tells."""
+    found = mean_error(np.array([*values.values()], dtype=np.float64), [*values])
+    if found is None:
+        return None
+    return _quantile(float(found.degrees), confidence) * float(found.error)
+
+
 @cache
-def _quantile(degrees: float) -> float:
+def _quantile(degrees: float, confidence: float) -> float:
     """Student's t that a two-sided interval reaches to."""
     from scipy import special  # noqa: PLC0415 - only a page's numbers need scipy
 
-    return float(special.stdtrit(degrees, (1 + CONFIDENCE) / 2))
+    return float(special.stdtrit(degrees, (1 + confidence) / 2))

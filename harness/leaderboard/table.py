@@ -10,8 +10,10 @@ from harness.leaderboard.admission import admit
 from harness.leaderboard.gaps import (
     FEWEST_REPLICATES,
     Comparison,
+    Definitions,
     Estimates,
     components_of,
+    definitions_of,
     measured_by_run,
 )
 from harness.leaderboard.grouping import (
@@ -24,12 +26,9 @@ from harness.leaderboard.grouping import (
 from harness.leaderboard.ranks import rank_sets, smallest_ratio
 from harness.leaderboard.rows import Row, RowBuilder, labels
 from harness.leaderboard.selection import Selection, select
-from harness.records.lines import Basis, Definition, Line, Measurement, Run, Undefined, merge
+from harness.records.lines import Basis, Line, Measurement, Pool, Run, Undefined, merge
 from harness.specs.protocol import Metric
 from harness.specs.scenario import ORIGINAL, REFERENCES, Scenario
-
-Definitions = Mapping[tuple[str, int], Sequence[Metric]]
-"""Protocol and version → its metrics."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,10 @@ class Table:
     """Method → why it has no row."""
     outdated: tuple[str, ...]
     """Protocols by whose earlier version some run is measured; those numbers are left out."""
+    pools: Mapping[str, Pool]
+    """Protocol → the further models that its numbers were measured with."""
+    with_other_pools: tuple[str, ...]
+    """Protocols with which some run is measured on another pool; those numbers are left out."""
 
     @property
     def tuned(self) -> bool:
@@ -88,11 +91,7 @@ class Table:
 def tables(lines: Iterable[Line]) -> list[Table]:
     """One table a scenario, by name; metrics without a definition are shown without one."""
     every = merge(lines)
-    definitions = {
-        (line.protocol, line.version): line.metrics
-        for line in every
-        if isinstance(line, Definition)
-    }
+    definitions = definitions_of(every)
     runs = grouped((line for line in every if isinstance(line, Run)), lambda run: run.scenario.name)
     undefined: dict[str, dict[str, str]] = defaultdict(dict)
     for line in every:
@@ -111,9 +110,10 @@ def _table(
     selection = select(runs)
     kept = selection.runs
     newest = max(kept, key=age)
-    estimates = Estimates(kept, measured)
+    estimates = Estimates(kept, measured, definitions)
+    hardware = commonest_hardware(kept)
     comparison = Comparison(estimates, selection.retrained, components_of(newest))
-    rows = RowBuilder(selection, comparison, commonest_hardware(kept))
+    rows = RowBuilder(selection, comparison, hardware)
     field = admit(
         [rows.entry(key) for key, own in selection.rows.items() if own[0].method not in REFERENCES]
     )
@@ -140,22 +140,15 @@ def _table(
         replicates=tuple(sorted(field.replicates)),
         smallest_ratio=smallest_ratio(field.gaps) if may_rank else None,
         gaps={names[key]: gaps for key, gaps in field.gaps.items()},
-        hardware=rows.hardware,
+        hardware=hardware,
         selection=selection,
         left_out=len(runs) - len(kept),
-        definitions=_definitions(definitions, estimates.versions),
+        definitions=estimates.definitions,
         undefined={name: why for name, why in undefined.items() if name not in present},
         outdated=estimates.outdated,
+        pools=estimates.pools,
+        with_other_pools=estimates.with_other_pools,
     )
-
-
-def _definitions(every: Definitions, versions: Mapping[str, int]) -> dict[str, Metric]:
-    """By ``protocol.metric``, of the protocols in the versions that count."""
-    return {
-        f"{protocol}.{metric.name}": metric
-        for protocol, version in versions.items()
-        for metric in every.get((protocol, version), ())
-    }
 
 
 def _order(row: Row) -> tuple[int, bool, float, str]:
