@@ -53,6 +53,7 @@ INSIDE = {
         {"joining", "ranks", "readings"},
         {"admission", "measured"},
         {"rows"},
+        {"stand_in"},
         {"table"},
         {"cells"},
         {"replicates"},

@@ -63,6 +63,15 @@ def _average_gap(table: Table) -> str:
     )
 
 
+def _stands_in(table: Table) -> str:
+    found = table.stand_in
+    assert found is not None  # the paragraph is for no other table
+    why = f"The attack of this scenario is `{found.instead_of}`, but {found.reason}."
+    if not found.metric:
+        return f"**No stand-in**: {why} No other attack has a value in all runs, so it counts."
+    return f"**Stand-in**: {why} In the average gap, `{found.metric}` stands in for it."
+
+
 def _not_ranked(table: Table) -> str:
     reason = table.obstacle or "no row meets what a rank requires; each note says why"
     return f"**Nothing is ranked: {reason}.**"
@@ -191,6 +200,7 @@ def _tuned_for_another(_: Table) -> str:
 
 PARAGRAPHS = (
     Paragraph(lambda _: True, _average_gap),
+    Paragraph(lambda table: table.stand_in is not None, _stands_in),
     Paragraph(_is_crossed, lambda table: crossing(table.replicates)),
     Paragraph(lambda table: not _is_ranked(table), _not_ranked),
     Paragraph(

@@ -19,6 +19,7 @@ from harness.leaderboard.gaps import (
 from harness.leaderboard.grouping import age, grouped, hardware_of
 from harness.leaderboard.publish import published_lines
 from harness.leaderboard.selection import complete_sets, select
+from harness.leaderboard.stand_in import judge
 from harness.records.lines import Line, Measurement, Run, identity_of, merge, problem_key
 from harness.specs.scenario import RETRAIN
 
@@ -110,12 +111,18 @@ def _observations(lines: Iterable[Line], runs: Sequence[Run]) -> Iterator[dict[s
         on_page = {identity_of(run) for run in select(own).runs}
         for problem in grouped(own, problem_key).values():
             estimates = Estimates(problem, measured, definitions)
-            components = components_of(max(problem, key=age))
+            components = _components(problem, estimates)
             comparison = Comparison(estimates, complete_sets(problem), components)
             for run in problem:
                 about = {**_about(run), "on_page": identity_of(run) in on_page}
                 for each in _measured(run, measured.get(identity_of(run), ()), comparison):
                     yield {**about, **each}
+
+
+def _components(problem: Sequence[Run], estimates: Estimates) -> tuple[str, ...]:
+    """The metrics that the average gap of a page of these runs is made of."""
+    asked = components_of(max(problem, key=age))
+    return judge(select(problem), estimates, asked, "").rows.comparison.components
 
 
 def _about(run: Run) -> dict[str, Any]:

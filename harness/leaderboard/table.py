@@ -6,10 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.leaderboard.admission import admit
 from harness.leaderboard.gaps import (
     FEWEST_REPLICATES,
-    Comparison,
     Definitions,
     Estimates,
     components_of,
@@ -24,8 +22,9 @@ from harness.leaderboard.grouping import (
     replicate_of,
 )
 from harness.leaderboard.ranks import rank_sets, smallest_ratio
-from harness.leaderboard.rows import Row, RowBuilder, labels
+from harness.leaderboard.rows import Row, labels
 from harness.leaderboard.selection import Selection, select
+from harness.leaderboard.stand_in import StandIn, judge
 from harness.records.lines import Basis, Line, Measurement, Pool, Run, Undefined, merge
 from harness.specs.protocol import Metric
 from harness.specs.scenario import ORIGINAL, REFERENCES, Scenario
@@ -70,6 +69,8 @@ class Table:
     """Protocol → the further models that its numbers were measured with."""
     with_other_pools: tuple[str, ...]
     """Protocols with which some run is measured on another pool; those numbers are left out."""
+    stand_in: StandIn | None
+    """The attack that counts in the gap instead of the scenario's own, if one does."""
 
     @property
     def tuned(self) -> bool:
@@ -112,11 +113,8 @@ def _table(
     newest = max(kept, key=age)
     estimates = Estimates(kept, measured, definitions)
     hardware = commonest_hardware(kept)
-    comparison = Comparison(estimates, selection.retrained, components_of(newest))
-    rows = RowBuilder(selection, comparison, hardware)
-    field = admit(
-        [rows.entry(key) for key, own in selection.rows.items() if own[0].method not in REFERENCES]
-    )
+    rows, field, stand_in = judge(selection, estimates, components_of(newest), hardware)
+    comparison = rows.comparison
     shown = [run for own in selection.rows.values() for run in own]
     unmeasured = comparison.unmeasured(shown)
     # judged on the page's own replicates, so that no other row's take the ranks from a page
@@ -148,6 +146,7 @@ def _table(
         outdated=estimates.outdated,
         pools=estimates.pools,
         with_other_pools=estimates.with_other_pools,
+        stand_in=stand_in,
     )
 
 
