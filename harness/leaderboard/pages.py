@@ -24,6 +24,7 @@ from harness.leaderboard.cells import (
 from harness.leaderboard.explanations import explanations, provenance
 from harness.leaderboard.gaps import ACCURACIES
 from harness.leaderboard.markdown_table import markdown_table
+from harness.leaderboard.membership_block import membership_block
 from harness.leaderboard.problem import problem, task
 from harness.leaderboard.published_block import publications, published_block, unmeasured_page
 from harness.leaderboard.published_results import published_results
@@ -116,6 +117,7 @@ def scenario_page(
             _main_table(table),
             "",
             *(f"{paragraph}\n" for paragraph in explanations(table)),
+            *membership_block(table),
             *published,
             "## All measurements\n",
             _metric_table(table),
