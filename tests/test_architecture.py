@@ -56,7 +56,7 @@ INSIDE = {
         {"stand_in"},
         {"table"},
         {"attacks", "cells"},
-        {"membership_block", "replicates"},
+        {"membership_block", "ranks_by_attack", "replicates"},
         {"explanations", "tunings"},
         {"recomputed"},
         {"published_block"},

@@ -28,6 +28,7 @@ from harness.leaderboard.membership_block import membership_block
 from harness.leaderboard.problem import problem, task
 from harness.leaderboard.published_block import publications, published_block, unmeasured_page
 from harness.leaderboard.published_results import published_results
+from harness.leaderboard.ranks_by_attack import ranks_by_attack
 from harness.leaderboard.replicates import number_of
 from harness.leaderboard.rows import Row
 from harness.leaderboard.table import Table, tables
@@ -118,6 +119,7 @@ def scenario_page(
             "",
             *(f"{paragraph}\n" for paragraph in explanations(table)),
             *membership_block(table),
+            *ranks_by_attack(table),
             *published,
             "## All measurements\n",
             _metric_table(table),
