@@ -39,6 +39,7 @@ COLUMNS: Mapping[str, str] = {
     "status": "object",
     "metric": "object",
     "version": "Int64",
+    "pool": "Int64",
     "value": "float64",
     "low": "float64",
     "high": "float64",
@@ -73,12 +74,14 @@ def load_results(folder: str | os.PathLike[str] = "leaderboards") -> pd.DataFram
     ``status``         ``finished``, ``diverged``, ``changed architecture`` or ``failed``
     ``metric``         ``protocol.metric``, such as ``accuracy.forget``; missing without measurement
     ``version``        of the protocol; missing without measurement
+    ``pool``           how many further models it was measured with; missing where it needs none
     ``value``          in the metric's unit, most often percent; missing where there is none
     ``low``, ``high``  the 95 % interval over the ``n`` points that the value was measured on
     ``n``              how many points these are
     ``note``           why there is no value
     ``difference``     the value less the mean of the retrained models that the run was measured
-                       against; missing for these models, and for outdated protocol versions
+                       against; missing for these models, for outdated protocol versions, and for
+                       another pool than the one that counts
     ``counts_in_gap``  whether the metric is one of those that the average gap is made of
     ``seconds``        what the run took, everything included
     ``passes``         the same in forward passes of one image
@@ -158,6 +161,7 @@ def _measured(
             yield {
                 "metric": metric,
                 "version": line.version,
+                "pool": line.pool.size if line.pool else None,
                 **vars(estimate),
                 "difference": differences.get(metric) if is_current else None,
                 "counts_in_gap": metric in comparison.components,

@@ -4,12 +4,14 @@ import dataclasses
 
 import pytest
 from machines import references, rows, run
+from pooled import DEFINITIONS, ft
 
 import harness
 from harness import Cost, UserError
 from harness.leaderboard.frame import COLUMNS
 from harness.leaderboard.publish import files, publish
 from harness.leaderboard.table import tables
+from harness.records.lines import Pool
 
 
 def results(folder, lines):
@@ -86,3 +88,17 @@ def test_a_folder_without_records_is_refused(tmp_path, made):
 
     with pytest.raises(UserError, match="board: no records; expected a folder that `unlearn lead"):
         harness.load_results(folder)
+
+
+def test_a_measurement_with_a_pool_has_the_pools_size_and_only_one_pool_gives_differences(tmp_path):
+    page = [*PAGE, *DEFINITIONS]
+    page += ft(PAGE, {"retrain": 50, "m": 51}, swing=(0,))
+    page += ft(PAGE, {"n": 51}, pool=Pool(4, "b"))
+
+    frame = results(tmp_path, page)
+
+    attack = frame[(frame.metric == "rmia.ft-auc") & (frame.method != "retrain")]
+    assert attack.groupby("method").pool.unique().to_dict() == {"m": [16], "n": [4]}
+    assert (attack[attack.method == "m"].difference == 1).all()
+    assert attack[attack.method == "n"].difference.isna().all()
+    assert frame[frame.metric == "accuracy.forget"].pool.isna().all()
