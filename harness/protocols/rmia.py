@@ -18,7 +18,7 @@ from harness.specs.evidence import Evidence
 from harness.specs.protocol import POOL, Estimate, Metric, Protocol
 from harness.specs.score_summary import ScoreSummary
 
-RANGE = -6.0, 4.0
+RANGE = -12.0, 4.0
 """The histograms' edges, in nats: few log-ratios lie outside."""
 
 METRICS = (

@@ -19,7 +19,7 @@ from harness.specs.evidence import Evidence
 from harness.specs.protocol import REPLAYS, Estimate, Metric, Protocol
 from harness.specs.score_summary import ScoreSummary
 
-RANGE = -6.0, 6.0
+RANGE = -12.0, 12.0
 
 METRICS = (
     Metric(
