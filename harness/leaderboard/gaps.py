@@ -14,6 +14,7 @@ from harness.leaderboard.grouping import ReferenceSet, ReplicateKey, replicate_o
 from harness.leaderboard.pools import pools_that_count
 from harness.records.lines import Definition, Line, Measurement, Run, identity_of
 from harness.specs.protocol import Estimate, Metric
+from harness.specs.score_summary import ScoreSummary
 
 ACCURACIES = ("accuracy.forget", "accuracy.retain", "accuracy.test")
 FEWEST_REPLICATES = 3
@@ -78,7 +79,10 @@ class Estimates:
         self.with_other_pools = _protocols(x for x in newest if not self.is_current(x))
         """Protocols with which some run was measured on another pool; nor do these numbers."""
         self._by_run: dict[RunKey, dict[str, Estimate]] = defaultdict(dict)
+        self._scores: dict[RunKey, dict[str, ScoreSummary]] = defaultdict(dict)
         for line in filter(self.is_current, lines):
+            if line.scores is not None:
+                self._scores[identity_of(line)][line.protocol] = line.scores
             for name, estimate in line.estimates.items():
                 self._by_run[identity_of(line)][f"{line.protocol}.{name}"] = estimate
 
@@ -99,6 +103,10 @@ class Estimates:
     def values(self, run: Run) -> dict[str, float]:
         """``protocol.metric`` → value, where there is one."""
         return {name: e.value for name, e in self.of(run).items() if e.value is not None}
+
+    def scores(self, run: Run) -> Mapping[str, ScoreSummary]:
+        """Protocol → its summary of the scores, where it has one."""
+        return self._scores.get(identity_of(run), {})
 
 
 class Comparison:

@@ -31,6 +31,7 @@ from harness.leaderboard.published_results import published_results
 from harness.leaderboard.ranks_by_attack import ranks_by_attack
 from harness.leaderboard.replicates import number_of
 from harness.leaderboard.rows import Row
+from harness.leaderboard.score_pictures import picture_block, score_pictures
 from harness.leaderboard.table import Table, tables
 from harness.leaderboard.tunings import Tunings, tuning_block
 from harness.records.lines import Line
@@ -75,7 +76,7 @@ def render(
     literature: Literature | None = None,
     tunings: Tunings = MappingProxyType({}),
 ) -> dict[str, str]:
-    """File name → page. The same lines in any order give the same pages."""
+    """File name → page or picture. The same lines in any order give the same files."""
     literature = literature or Literature()
     lines = [*lines]
     every = tables(lines)
@@ -100,7 +101,8 @@ def render(
         others = published_results(method, published, literature.catalogue, scenarios)
         pages[f"{method}.md"] = method_page(method, results[method], others)
     pages[INDEX] = index_page(every, methods, unmeasured)
-    return pages
+    pictures = (item for table in every for item in score_pictures(table).items())
+    return pages | {name: MARK + svg for name, svg in pictures}
 
 
 def scenario_page(
@@ -129,6 +131,7 @@ def scenario_page(
             f"{METRICS}\n",
             markdown_table(_metrics(table), ["Metric", "Meaning", "Unit", "Better"]),
             "",
+            *picture_block(table),
             "## Settings\n",
             markdown_table(
                 [[row.label, settings_of(row.settings)] for row in table.rows],

@@ -27,6 +27,9 @@ from harness.specs.published import Published
 LOCK = ".lock"
 """In a leaderboard's folder: held from reading its records to writing its pages."""
 
+RENDERED = (".md", ".svg")
+"""The suffixes of pages and pictures; each starts with ``MARK``."""
+
 
 class Folder(NamedTuple):
     """The records that a leaderboard's folder holds."""
@@ -87,9 +90,10 @@ def _records(path: Path) -> str:
 def files(
     lines: Iterable[Line], before: Folder | None = None, literature: Literature | None = None
 ) -> dict[str, str]:
-    """Every file that is written to a leaderboard's folder, by relative path: records and pages.
+    """Every file that is written to a leaderboard's folder: records, pages and pictures.
 
-    The lines in ``before`` that a newer version wrote stay as they are, at the end of their file.
+    The keys are relative paths. The lines in ``before`` that a newer version wrote stay as they
+    are, at the end of their file.
     """
     lines = merge(lines)
     before = before or Folder([], {})
@@ -147,20 +151,21 @@ def held(out: Path, report: Callable[[str], None]) -> Iterator[None]:
 
 
 def differing(out: Path, wanted: Mapping[str, str], *, keep: bool = False) -> list[str]:
-    """Relative paths of the files that have to change, those of pages to be removed among them.
+    """Relative paths of the files that have to change, those to be removed among them.
 
-    With ``keep`` no page is removed: records of a newer version may call for pages that this
-    version does not know.
+    With ``keep`` none is removed: records of a newer version may call for pages that this version
+    does not know.
     """
     differ = [name for name, text in wanted.items() if _text(out / name) != text]
     return sorted(differ + ([] if keep else stale(out, wanted)))
 
 
 def stale(out: Path, wanted: Mapping[str, str]) -> list[str]:
-    """Generated pages in the folder that no record calls for any longer."""
+    """Generated pages and pictures in the folder that no record calls for any longer."""
     return [
         path.name
-        for path in out.glob("*.md")
+        for suffix in RENDERED
+        for path in out.glob(f"*{suffix}")
         if path.name not in wanted and (_text(path) or "").startswith(MARK)
     ]
 
@@ -168,11 +173,12 @@ def stale(out: Path, wanted: Mapping[str, str]) -> list[str]:
 def publish(out: Path, wanted: Mapping[str, str], changed: Iterable[str]) -> None:
     """Writes every ``changed`` file by one rename, and removes those that are not wanted.
 
-    Raises UserError, before anything is written, if a page would replace a file of the user's.
+    Raises UserError, before anything is written, if a page or picture would replace a file of the
+    user's.
     """
     for name in wanted:
         path = out / name
-        if name.endswith(".md") and path.exists() and not (_text(path) or "").startswith(MARK):
+        if name.endswith(RENDERED) and path.exists() and not (_text(path) or "").startswith(MARK):
             raise UserError(
                 f"{path} was not written by `unlearn leaderboard` and would be lost; move it, or "
                 f"name another folder with --out"

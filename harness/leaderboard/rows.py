@@ -131,12 +131,17 @@ class RowBuilder:
             age=max(age(run) for run in runs),
         )
 
+    def shown(self, key: str, field: RankedRows) -> Sequence[Run]:
+        """The runs behind a row's numbers."""
+        every = self.selection.rows[key]
+        if key not in field.gaps:
+            return every
+        return [run for run in every if replicate_of(run) in field.replicates]
+
     def row(self, key: str, label: str, rank: Rank | None, field: RankedRows) -> Row:
         """A row of the table; one that enters the ranks shows the page's own replicates alone."""
         every = self.selection.rows[key]
-        shown = every
-        if key in field.gaps:
-            shown = [run for run in every if replicate_of(run) in field.replicates]
+        shown = self.shown(key, field)
         method = every[0].method
         return Row(
             label=label,

@@ -23,6 +23,7 @@ from harness.leaderboard.grouping import (
 )
 from harness.leaderboard.ranks import rank_sets, smallest_ratio
 from harness.leaderboard.rows import Row, labels
+from harness.leaderboard.score_curves import AttackScores, score_curves
 from harness.leaderboard.selection import Selection, select
 from harness.leaderboard.stand_in import StandIn, judge
 from harness.records.lines import Basis, Line, Measurement, Pool, Run, Undefined, merge
@@ -61,6 +62,8 @@ class Table:
     """Runs of another definition of the scenario or source of a method, or made again."""
     definitions: Mapping[str, Metric]
     """``protocol.metric`` → what it means, as far as the records tell."""
+    scores: Mapping[str, AttackScores]
+    """Protocol → the scores of the rows, of the protocols that record them."""
     undefined: Mapping[str, str]
     """Method → why it has no row."""
     outdated: tuple[str, ...]
@@ -142,6 +145,11 @@ def _table(
         selection=selection,
         left_out=len(runs) - len(kept),
         definitions=estimates.definitions,
+        scores=score_curves(
+            {names[key]: rows.shown(key, field) for key in selection.rows},
+            estimates,
+            estimates.definitions,
+        ),
         undefined={name: why for name, why in undefined.items() if name not in present},
         outdated=estimates.outdated,
         pools=estimates.pools,

@@ -5,7 +5,11 @@ import shutil
 from collections import Counter
 
 import pytest
+from scored import scored, summary
 from suites import pages
+from worlds import world
+
+from harness.leaderboard.publish import files, publish
 
 
 def test_the_check_passes_on_what_was_rendered_and_fails_on_an_edit(unlearn, finished, work):
@@ -20,6 +24,26 @@ def test_the_check_passes_on_what_was_rendered_and_fails_on_an_edit(unlearn, fin
     assert status == 1
     assert "tiny.md differs" in out
     assert "99" in page.read_text()
+
+
+def test_the_check_fails_on_an_edited_picture_and_on_one_that_nothing_calls_for(unlearn, work):
+    out = work / "leaderboards"
+    publish(out, wanted := files(scored(world({"m": 0}), lambda _: summary())), wanted)
+    clean = unlearn("leaderboard", "--check")[0]
+    drawn = (out / "s-attack.svg").read_text()
+    (out / "s-attack.svg").write_text(drawn.replace("#d55e00", "#ff0000"))
+    (out / "s-old.svg").write_text(drawn)
+    (out / "gaps.svg").write_text("<svg/>")
+
+    status, told, _ = unlearn("leaderboard", "--check")
+    unlearn("leaderboard")
+
+    assert (clean, status) == (0, 1)
+    assert "s-attack.svg differs" in told
+    assert "s-old.svg differs" in told
+    assert "gaps.svg" not in told
+    assert {path.name for path in out.glob("*.svg")} == {"gaps.svg", "s-attack.svg"}
+    assert (out / "s-attack.svg").read_text() == drawn
 
 
 def test_records_outlive_the_store_and_nothing_is_doubled(unlearn, finished, work):

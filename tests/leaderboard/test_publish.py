@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from machines import references, rows
+from scored import scored, summary
 
 from harness import UserError
 from harness.leaderboard.publish import differing, files, publish, published_lines
@@ -46,6 +47,29 @@ def test_a_file_of_the_users_is_neither_overwritten_nor_removed(tmp_path):
 
     assert "other.md" not in differing(tmp_path, wanted)
     assert (tmp_path / "m.md").read_text() == "my notes"
+    assert not (tmp_path / "s.md").exists()
+
+
+def test_a_picture_is_removed_with_its_scores_and_one_made_by_hand_stays(tmp_path):
+    publish(tmp_path, wanted := files(scored(LINES, lambda _: summary())), wanted)
+    (tmp_path / "gaps.svg").write_text("<svg/>")
+    fewer = files(LINES)
+
+    changed = differing(tmp_path, fewer)
+    publish(tmp_path, fewer, changed)
+
+    assert changed == ["records/s.jsonl", "s-attack.svg", "s.md"]
+    assert not (tmp_path / "s-attack.svg").exists()
+    assert (tmp_path / "gaps.svg").read_text() == "<svg/>"
+
+
+def test_a_picture_of_the_users_is_not_overwritten(tmp_path):
+    (tmp_path / "s-attack.svg").write_text("<svg/>")
+    wanted = files(scored(LINES, lambda _: summary()))
+
+    with pytest.raises(UserError, match=r"s-attack\.svg was not written by `unlearn leaderboard`"):
+        publish(tmp_path, wanted, wanted)
+
     assert not (tmp_path / "s.md").exists()
 
 
