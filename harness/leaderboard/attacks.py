@@ -1,12 +1,13 @@
 """A table's attacks with further models: which metrics they are, and a verdict on each row. Pure.
 
 Of a protocol with a pool, a metric is known by its name: ``ft-auc`` tells forgotten from test
-images; so does ``auc``, by an attacker who knows the method, if all replicates share it; ``null``
-is what the others show between models of one law.
+images; so does ``auc``, by an attacker who knows the method, if all replicates share it; ``null``,
+or ``null-forget`` of ``forget``, is what the others show between models of one law.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from harness.leaderboard.gaps import ACCURACIES
@@ -74,13 +75,15 @@ def distances(table: Table) -> list[str]:
         for name in names
         if name.endswith(tuple(f".{metric}" for metric in DISTANCES))
         and _protocol(name) in table.pools
-        and null_of(name) in names
+        and null_of(name, names) in names
     ]
 
 
-def null_of(name: str) -> str:
-    """The null of a metric's protocol."""
-    return f"{_protocol(name)}.{NULL}"
+def null_of(name: str, names: Collection[str]) -> str:
+    """The null of a metric: its own, or else its protocol's."""
+    protocol, _, metric = name.partition(".")
+    own = f"{protocol}.{NULL}-{metric}"
+    return own if own in names else f"{protocol}.{NULL}"
 
 
 def readings(row: Row, name: str, table: Table) -> Readings:

@@ -112,7 +112,8 @@ def _shared_of(name: str, digits: int) -> Callable[[Row], str]:
 
 def _with_null(name: str) -> Callable[[Row], str]:
     def cell(row: Row) -> str:
-        value, null = (_shared_of(each, digits=2)(row) for each in (name, null_of(name)))
+        names = name, null_of(name, row.metrics)
+        value, null = (_shared_of(each, digits=2)(row) for each in names)
         return value if null == NONE else f"{value} ({null})"
 
     return cell

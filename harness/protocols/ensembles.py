@@ -21,7 +21,16 @@ def ensembles_of(evidence: Evidence) -> Ensembles:
     return evidence.ensembles
 
 
-def margins_of(models: Sequence[Outputs], labels: Labels, which: Split) -> NDArray[np.float64]:
-    """``(N, n)``: log p_y − log Σ_{c≠y} p_c of N models on the n images of a set."""
-    logits = np.stack([getattr(outputs, which).numpy() for outputs in models])
-    return logit_scaling(logits, getattr(labels, which).numpy())
+def margins_of(
+    models: Sequence[Outputs], labels: Labels, which: Split, most: int
+) -> NDArray[np.float64]:
+    """``(N, n)``: log p_y − log Σ_{c≠y} p_c of N models on the n images of a split.
+
+    Of a split with more than ``most`` images it takes a random draw, always the same.
+    """
+    own = getattr(labels, which).numpy()
+    rows = np.arange(len(own))
+    if len(rows) > most:
+        rows = np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False))
+    logits = np.stack([getattr(outputs, which).numpy()[rows] for outputs in models])
+    return logit_scaling(logits, own[rows])
