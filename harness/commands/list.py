@@ -48,9 +48,9 @@ def _table(kind: str, catalog: Catalog) -> tuple[list[str], list[list[str]]]:
         "methods": (["settings", "paper"], _method),
         "backbones": ([], lambda _: []),
         "datasets": (["source"], lambda spec: [spec.source]),
-        "protocols": (["measures", "defined for", "paper"], _protocol),
-        "scenarios": (["task", "dataset", "backbone"], _scenario),
-        "suites": (["scenarios", "methods"], _suite),
+        "protocols": (["measures", "defined for", "needs", "paper"], _protocol),
+        "scenarios": (["task", "dataset", "backbone", "pool"], _scenario),
+        "suites": (["scenarios", "methods", "further protocols"], _suite),
         "publications": (["scenarios", "numbers"], _publication),
         "recipes": (["training", "paper"], lambda spec: [spec.describe(), spec.paper]),
     }
@@ -69,15 +69,17 @@ def _method(spec: Any) -> list[str]:
 
 def _protocol(spec: Any) -> list[str]:
     kinds = "all" if spec.defined_for == FORGET_KINDS else ", ".join(sorted(spec.defined_for))
-    return [", ".join(metric.name for metric in spec.metrics), kinds, spec.paper]
+    measures = ", ".join(metric.name for metric in spec.metrics)
+    return [measures, kinds, ", ".join(sorted(spec.needs)), spec.paper]
 
 
 def _scenario(spec: Any) -> list[str]:
-    return [task(spec), spec.dataset, spec.backbone]
+    return [task(spec), spec.dataset, spec.backbone, str(spec.pool or "")]
 
 
 def _suite(spec: Any) -> list[str]:
-    return [", ".join(spec.scenarios), ", ".join(spec.methods) or "all installed"]
+    methods = ", ".join(spec.methods) or "all installed"
+    return [", ".join(spec.scenarios), methods, ", ".join(spec.protocols)]
 
 
 def _publication(spec: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.datasets.halves import first_replicate
@@ -14,6 +14,9 @@ from harness.specs.catalog import Catalog
 from harness.specs.pool_size import SIZES, ensemble_size
 from harness.specs.protocol import ENSEMBLES, POOL, REPLAYS, Protocol
 from harness.specs.scenario import ORIGINAL, RETRAIN, Replicate, Scenario
+
+Members = Callable[[PlannedRun, int], list[PlannedRun]]
+"""Gives the models of a stack, from a run and their number."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +39,20 @@ def audit_of(
     """The protocols that ``only`` names; or else the scenario's own, with those ``added``.
 
     The scenario's own are those that need nothing and, if it has a pool, those that need no more
-    than that. ``pool`` is another size for it. Raises UserError for an unknown name, and for a
-    protocol that this scenario cannot have.
+    than that. Protocols that are not defined for its kind of forget set are left out. ``pool`` is
+    another size for its pool. Raises UserError for an unknown name, and for a protocol that this
+    scenario cannot have.
     """
     size = pool or scenario.pool
     for name in (*only, *added):
         find("protocol", name, catalog.protocols, catalog.failures)
-    if only:
-        chosen = [each for name, each in catalog.protocols.items() if name in only]
-    else:
-        allowed = {POOL} if size else set()
-        chosen = [
-            each
-            for name, each in catalog.protocols.items()
-            if each.needs <= allowed or name in added
-        ]
+    allowed = {POOL} if size else set()
+    chosen = [
+        each
+        for name, each in catalog.protocols.items()
+        if scenario.forget.kind in each.defined_for
+        and (name in only if only else each.needs <= allowed or name in added)
+    ]
     for each in chosen:
         _require_possible(each, scenario)
     if not any(each.needs for each in chosen):
@@ -69,29 +71,44 @@ def _require_possible(protocol: Protocol, scenario: Scenario) -> None:
         )
 
 
-def stacks_needed(protocol: Protocol, run: PlannedRun, pool: int) -> list[list[PlannedRun]]:
-    """The runs whose logits make each stack that a protocol needs to measure a run.
+@dataclass(frozen=True)
+class Stack:
+    """Several models whose logits are kept as one array."""
 
-    The first stack is the same for all runs of a scenario.
-    """
-    found = []
-    if protocol.needs & {POOL, REPLAYS}:
-        found.append(pool_models(run, pool))
-    if REPLAYS in protocol.needs:
-        found.append(replays(run, pool))
-    if ENSEMBLES in protocol.needs:
-        size = ensemble_size(pool)
-        found += [retrained_ensemble(run, size), unlearned_ensemble(run, size)]
-    return found
+    id: StepId
+    runs: tuple[PlannedRun, ...]
 
 
-def stacks_of(protocol: Protocol, run: PlannedRun, pool: int) -> list[StepId]:
-    """The ids of the stacks that a protocol needs to measure a run."""
-    return [stack_of([each.logits for each in own]) for own in stacks_needed(protocol, run, pool)]
+class Stacks:
+    """The stacks that protocols need; each is computed once, since many runs share it."""
 
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, int], Stack] = {}
 
-NOBODY = Replicate(0, 0)
-"""The replicate of pool models and replays, which depend on none."""
+    def needed(self, protocol: Protocol, run: PlannedRun, pool: int) -> tuple[Stack, ...]:
+        """What a protocol needs to measure a run.
+
+        The first stack is the same for all runs of a scenario.
+        """
+        found = []
+        if protocol.needs & {POOL, REPLAYS}:
+            found.append(self._stack(pool_models, _reference(run, ORIGINAL), pool))
+        if REPLAYS in protocol.needs:
+            found.append(self._stack(replays, run, pool))
+        if ENSEMBLES in protocol.needs:
+            size = ensemble_size(pool)
+            found.append(self._stack(retrained_ensemble, _reference(run, RETRAIN), size))
+            found.append(self._stack(unlearned_ensemble, run, size))
+        return tuple(found)
+
+    def _stack(self, members: Members, run: PlannedRun, size: int) -> Stack:
+        """The models that ``members`` gives; they do not depend on the run's replicate or draw."""
+        typical = replace(run, replicate=first_replicate(run.scenario), draw=0)
+        key = (members.__name__, typical.record.key, size)
+        if key not in self._known:
+            runs = tuple(members(typical, size))
+            self._known[key] = Stack(stack_of([each.logits for each in runs]), runs)
+        return self._known[key]
 
 
 def pool_models(run: PlannedRun, size: int) -> list[PlannedRun]:
@@ -125,7 +142,7 @@ def _reference(run: PlannedRun, method: str) -> PlannedRun:
 
 
 def _on_half(run: PlannedRun, half: int) -> PlannedRun:
-    return replace(run, half=half, replicate=NOBODY, draw=0)
+    return replace(run, half=half, replicate=first_replicate(run.scenario), draw=0)
 
 
 def with_originals(runs: Sequence[PlannedRun]) -> Iterator[PlannedRun]:

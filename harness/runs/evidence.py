@@ -14,7 +14,7 @@ from harness.datasets.splits import Split
 from harness.errors import UserError
 from harness.records.lines import Pool, identity
 from harness.records.store import StepId, Store
-from harness.runs.keys import LOGITS, STACK, PlannedRun
+from harness.runs.keys import LOGITS, STACK, PlannedRun, recipe_of
 from harness.runs.lineage import facts
 from harness.runs.plan import Step
 from harness.runs.workspace import Workspace
@@ -70,12 +70,6 @@ def stack(step: Step, workspace: Workspace) -> None:
     workspace.store.write(*step.id, own, tensors)
 
 
-def recipe_of(run: PlannedRun) -> str:
-    """A hash of what reference models must have in common with a run: data, network and recipe."""
-    scenario = run.scenario
-    return identity([run.fingerprint, run.build, scenario.stem, scenario.recipe])
-
-
 def stacks_in(step: Step, store: Store) -> list[Mapping[str, Any]]:
     """The facts of the stacks that a measurement needs."""
     return [facts(store, need) for need in step.needs if need.kind == STACK]
@@ -125,7 +119,7 @@ def _read(id_: StepId, run: PlannedRun, workspace: Workspace) -> Tensor:
         # an attack with references of another recipe is weaker, and nobody would notice
         raise UserError(
             f"{run}: its reference models (stacks/{id_.key}) were trained on other data, with "
-            f"another backbone or by another recipe; `unlearn run` trains its own"
+            f"another backbone or by another recipe; `unlearn run` stacks its own"
         )
     return found.tensors["logits"]
 

@@ -56,7 +56,8 @@ class PlannedRun:
         if self.half is not None:
             what = "" if self.method == ORIGINAL else f"{self.method} · "
             return f"{what}pool model {self.half + 1} · {self.scenario.name}"
-        draw = f" {self.draw + 1}/{RETRAIN_DRAWS}" if self.method == RETRAIN else ""
+        draw = f" {self.draw + 1}" if self.method == RETRAIN else ""
+        draw += f"/{RETRAIN_DRAWS}" if draw and self.draw < RETRAIN_DRAWS else ""
         seed, forget_seed = self.replicate.seed, self.replicate.forget_seed
         pair = "" if forget_seed == seed else f", forget seed {forget_seed}"
         return f"{self.method}{draw} · {self.scenario.name} · seed {seed}{pair}"
@@ -140,6 +141,12 @@ class PlannedRun:
             }
         )
         return StepId(RUN, key)
+
+
+def recipe_of(run: PlannedRun) -> str:
+    """A hash of what reference models must have in common with a run: data, network and recipe."""
+    scenario = run.scenario
+    return identity([run.fingerprint, run.build, scenario.stem, scenario.recipe])
 
 
 def stack_of(logits: Sequence[StepId]) -> StepId:

@@ -8,7 +8,7 @@ from typing import Any
 from harness.records.lines import outcome_of
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.store_lines import MEASUREMENT, RUN
-from harness.runs.keys import LOGITS, MODEL, STACK
+from harness.runs.keys import LOGITS, MODEL, STACK, recipe_of
 from harness.runs.plan import Step
 
 
@@ -42,7 +42,8 @@ def outdated(step: Step, read: Callable[[StepId], Mapping[str, Any]]) -> str:
         return _unless(outcome(own["line"]) == made_from, "logits")
     if step.id.kind == STACK:
         now = [_recorded(read(need)) for need in step.needs]
-        return _unless(own.get("stacked") == now, "logits")
+        same = own.get("stacked") == now and own.get("recipe") == recipe_of(step.run)
+        return _unless(same, "logits")
     same = _recorded(own["line"], "outcome") == outcome(read(step.needs[0])["line"])
     stacks = [_recorded(read(need)) for need in step.needs if need.kind == STACK]
     return _unless(same, "run") or _unless(own.get("stacks", []) == stacks, "stacks")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -14,14 +14,14 @@ from harness.records.json_lines import MALFORMED, run_of
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.store_lines import RUN
 from harness.records.versions import is_newer
-from harness.runs.audit import Audit, audit_of, stacks_needed
-from harness.runs.keys import LOGITS, PlannedRun, stack_of
+from harness.runs.audit import Audit, Stacks, audit_of
+from harness.runs.keys import LOGITS, PlannedRun
 from harness.runs.lineage import broken
-from harness.runs.plan import Plan, Step, defined_for, measurements
+from harness.runs.plan import Needed, Plan, Step, measurements, needed_by, stacking
 from harness.runs.workspace import Workspace
 from harness.specs.catalog import Catalog
 from harness.specs.pool_size import SIZES
-from harness.specs.protocol import POOL, Protocol
+from harness.specs.protocol import POOL
 from harness.specs.scenario import Scenario
 
 Say = Callable[[str], None]
@@ -94,11 +94,12 @@ def plan_measurements(workspace: Workspace, say: Say, request: Request) -> Plan:
     scenario are.
     """
     steps: dict[StepId, Step] = {}
+    stacks = Stacks()
     left_out: dict[tuple[str, str], list[PlannedRun]] = defaultdict(list)
     for name in request.protocols:
         find("protocol", name, workspace.catalog.protocols, workspace.catalog.failures)
     for found in _recorded(workspace.store, say):
-        own, reasons = _planned(found, workspace, request)
+        own, reasons = _planned(found, workspace, request, stacks)
         steps |= {step.id: step for step in own}
         for reason in reasons:
             left_out[found.run.scenario.name, reason].append(found.run)
@@ -109,7 +110,7 @@ def plan_measurements(workspace: Workspace, say: Say, request: Request) -> Plan:
 
 
 def _planned(
-    found: Recorded, workspace: Workspace, request: Request
+    found: Recorded, workspace: Workspace, request: Request, stacks: Stacks
 ) -> tuple[list[Step], list[str]]:
     """The steps that measure a recorded run, and why something that was asked for is left out."""
     catalog, store = workspace.catalog, workspace.store
@@ -120,14 +121,16 @@ def _planned(
         return [], [str(error)]
     steps: list[Step] = []
     reasons: list[str] = []
-    for protocol in defined_for(recorded.run, audit):
-        if absent := _absent(protocol, recorded.run, audit.pool, store):
+    for needed in needed_by(recorded.run, audit, stacks):
+        if absent := _absent(needed, store):
             reasons += [absent] if request.protocols else []
+            continue
+        own = _measured(recorded, needed, store)
+        if obstacle := _obstacle(own, workspace):
+            reasons.append(obstacle)
         else:
-            steps += _measured(recorded, protocol, audit.pool, store)
-    if steps and (reason := _obstacle(steps, workspace)):
-        return [], [*reasons, reason]
-    return steps, reasons
+            steps += own
+    return steps, [*dict.fromkeys(reasons)]
 
 
 def _audit(scenario: Scenario, catalog: Catalog, request: Request) -> Audit:
@@ -140,27 +143,32 @@ def _audit(scenario: Scenario, catalog: Catalog, request: Request) -> Audit:
     return audit_of(scenario, catalog, only=only or tuple(catalog.protocols), pool=size)
 
 
-def _absent(protocol: Protocol, run: PlannedRun, size: int, store: Store) -> str:
+def _absent(needed: Needed, store: Store) -> str:
     """Which models a protocol needs that the store lacks; empty if it has all."""
-    for runs in stacks_needed(protocol, run, size):
-        lacking = sum(not store.has(*each.logits) for each in runs)
-        if lacking and not store.has(*stack_of([each.logits for each in runs])):
+    protocol, stacks = needed
+    for stack in stacks:
+        run = stack.runs[0]
+        if isinstance(run.config, Mapping):  # as recorded: replays have other keys
             return (
-                f"protocol {protocol.name!r} needs {len(runs)} models like {runs[0]}, of which the "
-                f"store lacks {lacking}; `unlearn run --protocols {protocol.name}` makes them"
+                f"protocol {protocol.name!r} needs further models of method {run.method!r}, which "
+                f"cannot be found without its plugin as it was; load it with -p"
+            )
+        lacking = sum(not store.has(*each.logits) for each in stack.runs)
+        if lacking and not store.has(*stack.id):
+            return (
+                f"protocol {protocol.name!r} needs {len(stack.runs)} models like {run}, "
+                f"of which the store lacks {lacking}; "
+                f"`unlearn run --protocols {protocol.name}` makes them"
             )
     return ""
 
 
-def _measured(recorded: Recorded, protocol: Protocol, size: int, store: Store) -> list[Step]:
+def _measured(recorded: Recorded, needed: Needed, store: Store) -> list[Step]:
     """The steps that measure one protocol on a run, from stacks or logits that the store has."""
-    found = []
-    for runs in stacks_needed(protocol, recorded.run, size):
-        logits = [each.logits for each in runs]
-        if not store.has(*stack_of(logits)):
-            found.append(Step(stack_of(logits), tuple(logits), runs[0]))
+    _, stacks = needed
+    found = [stacking(stack) for stack in stacks if not store.has(*stack.id)]
     own = (recorded.id, recorded.logits, recorded.retrained, recorded.run)
-    return [*found, *measurements(*own, Audit((protocol,), size))]
+    return [*found, *measurements(*own, [needed])]
 
 
 def _recorded(store: Store, say: Say) -> Iterator[Recorded]:
@@ -183,13 +191,17 @@ def _recorded(store: Store, say: Say) -> Iterator[Recorded]:
 
 
 def _obstacle(steps: Sequence[Step], workspace: Workspace) -> str:
-    """Why a run cannot be measured; empty if it can, or if nothing is left to measure."""
-    if all(workspace.store.has(*step.id) for step in steps):
+    """Why a protocol cannot be measured by these steps; empty if it can, or if it is already."""
+    store = workspace.store
+    *_, measurement = steps
+    if store.has(*measurement.id):
         return ""
-    own = next(step for step in steps if step.protocol)
-    for fault in broken(own, workspace.store).values():
-        return f"{fault}; `unlearn run` rebuilds it"
-    run = own.run
+    planned = {step.id for step in steps}
+    for step in steps:
+        present = tuple(need for need in step.needs if need not in planned)
+        for fault in broken(replace(step, needs=present), store).values():
+            return f"{fault}; `unlearn run` rebuilds it"
+    run = measurement.run
     try:
         found = workspace.dataset(run.scenario.dataset).fingerprint
     except UserError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ from harness.plugins.forget_rules import rule_source
 from harness.plugins.source_hash import Source, backbone_source, method_source
 from harness.records.store import StepId
 from harness.records.tuned import Tuning, tuning_problem
-from harness.runs.audit import Audit, stacks_needed, stacks_of, with_originals
-from harness.runs.keys import PlannedRun, measurement_of, stack_of
+from harness.runs.audit import Audit, Stack, Stacks, with_originals
+from harness.runs.keys import PlannedRun, measurement_of
 from harness.specs.catalog import Catalog
 from harness.specs.method import Method
 from harness.specs.protocol import Protocol
@@ -51,6 +51,10 @@ class Entrant:
 
 ANY = Replicate(0, 0)
 """A placeholder for the replicate, in a run that is described once for all of them."""
+
+
+Needed = tuple[Protocol, tuple[Stack, ...]]
+"""A protocol, with the stacks that it needs to measure a run."""
 
 
 class Problem(NamedTuple):
@@ -110,6 +114,7 @@ def make_plan(
     steps: dict[StepId, Step] = {}
     undefined: dict[tuple[str, str], str] = {}
     sources: dict[str, Source] = {}
+    stacks = Stacks()
     for scenario, replicates, entrants, audit in problems:
         names = classes.get(scenario.dataset, ())
         original = PlannedRun(
@@ -134,9 +139,10 @@ def make_plan(
             sources[source.hash] = source
             chosen = entrant.chosen_for(source.hash, problem, scenario.tuned_as)
             runs.append(_entered(entrant, source.hash, chosen, original))
+        needed = [needed_by(run, audit, stacks) for run in runs]
         for replicate in replicates:
             drawn = [replace(run, replicate=replicate) for run in runs]
-            for step in _steps(drawn, audit):
+            for step in _steps(drawn, needed, steps):
                 steps.setdefault(step.id, step)
     return Plan(tuple(steps.values()), undefined, sources)
 
@@ -159,26 +165,27 @@ def _entered(entrant: Entrant, source: str, chosen: str, original: PlannedRun) -
     )
 
 
-def _steps(runs: Sequence[PlannedRun], audit: Audit) -> Iterator[Step]:
+def _steps(
+    runs: Sequence[PlannedRun], needed: Sequence[Sequence[Needed]], planned: Collection[StepId]
+) -> Iterator[Step]:
     """The graph of one replicate: train or unlearn → predict → record → measure.
 
     A method starts from the original model. A record names the logits of all references. A protocol
     compares with the logits of the retrained models, and with the stacks that it needs.
     """
     original, *retrained = (run.logits for run in runs if run.method in REFERENCES)
-    for run in runs:
+    for run, protocols in zip(runs, needed, strict=True):
         yield from _made(run)
         yield Step(run.record, (run.model, run.logits, original, *retrained), run)
-        for protocol in defined_for(run, audit):
-            for stack in stacks_needed(protocol, run, audit.pool):
-                yield from stacked(stack)
-        yield from measurements(run.record, run.logits, retrained, run, audit)
+        for stack in {each.id: each for _, stacks in protocols for each in stacks}.values():
+            if stack.id not in planned:
+                yield from _stacked(stack)
+        yield from measurements(run.record, run.logits, retrained, run, protocols)
 
 
-def defined_for(run: PlannedRun, audit: Audit) -> list[Protocol]:
-    """The protocols that are defined for the run's kind of forget set."""
-    kind = run.scenario.forget.kind
-    return [each for each in audit.protocols if kind in each.defined_for]
+def needed_by(run: PlannedRun, audit: Audit, stacks: Stacks) -> list[Needed]:
+    """The protocols that measure a run, each with the stacks that it needs."""
+    return [(each, stacks.needed(each, run, audit.pool)) for each in audit.protocols]
 
 
 def _made(run: PlannedRun) -> Iterator[Step]:
@@ -188,12 +195,16 @@ def _made(run: PlannedRun) -> Iterator[Step]:
     yield Step(run.logits, (run.model,), run)
 
 
-def stacked(runs: Sequence[PlannedRun]) -> Iterator[Step]:
+def _stacked(stack: Stack) -> Iterator[Step]:
     """Makes several models and stacks their logits; they have no records of their own."""
-    for run in with_originals(runs):
+    for run in with_originals(stack.runs):
         yield from _made(run)
-    logits = [run.logits for run in runs]
-    yield Step(stack_of(logits), tuple(logits), runs[0])
+    yield stacking(stack)
+
+
+def stacking(stack: Stack) -> Step:
+    """The step that stacks the logits of several models."""
+    return Step(stack.id, tuple(run.logits for run in stack.runs), stack.runs[0])
 
 
 def measurements(
@@ -201,16 +212,13 @@ def measurements(
     logits: StepId,
     retrained: Sequence[StepId],
     run: PlannedRun,
-    audit: Audit,
+    protocols: Iterable[Needed],
 ) -> Iterator[Step]:
-    """The steps that measure protocols on a run, from its logits and those of retraining.
-
-    A protocol that is not defined for the run's kind of forget set has no step.
-    """
-    for protocol in defined_for(run, audit):
-        stacks = stacks_of(protocol, run, audit.pool)
-        needs = (record, logits, *retrained, *stacks)
-        yield Step(measurement_of(record, protocol, stacks), needs, run, protocol)
+    """The steps that measure protocols on a run, from its logits and those of retraining."""
+    for protocol, stacks in protocols:
+        ids = [stack.id for stack in stacks]
+        needs = (record, logits, *retrained, *ids)
+        yield Step(measurement_of(record, protocol, ids), needs, run, protocol)
 
 
 def tuning_home(scenario: Scenario, catalog: Catalog) -> Scenario:

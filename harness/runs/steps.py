@@ -32,6 +32,7 @@ from harness.specs.checks import shown
 from harness.specs.evidence import Evidence
 from harness.specs.protocol import Estimate, Protocol
 from harness.specs.scenario import ORIGINAL, REFERENCES, RETRAIN
+from harness.specs.score_summary import ScoreSummary
 
 LOGITS_OF_PROBE = ".probe"
 """The name under which a model's logits on a few images are stored with its weights."""
@@ -202,8 +203,7 @@ def _measure(step: Step, workspace: Workspace) -> None:
     if status == FINISHED and not missing:
         evidence = evidence_of(step, recorded, workspace)
         estimates = checked(step.protocol, evidence)
-        if step.protocol.summarise is not None:
-            scores = step.protocol.summarise(evidence)
+        scores = _summarised(step.protocol, evidence)
     else:
         nothing = Estimate(None, note=missing if status == FINISHED else status)
         estimates = {metric.name: nothing for metric in step.protocol.metrics}
@@ -220,6 +220,17 @@ def _measure(step: Step, workspace: Workspace) -> None:
     if stacks:
         facts["stacks"] = [each["digest"] for each in stacks]
     workspace.store.write(MEASUREMENT, step.id.key, facts, None)
+
+
+def _summarised(protocol: Protocol, evidence: Evidence) -> ScoreSummary | None:
+    """The protocol's summary of its scores, if any; raises ProtocolError for anything else."""
+    scores = protocol.summarise(evidence) if protocol.summarise else None
+    if not isinstance(scores, ScoreSummary | None):
+        raise ProtocolError(
+            f"protocol {protocol.name!r}: summarise returned {shown(scores)}; expected a "
+            f"ScoreSummary or None"
+        )
+    return scores
 
 
 def _require_unchanged(run: PlannedRun, changed: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from harness.datasets.halves import require_replays
+from harness.datasets.halves import audit_rows, require_replays
 from harness.errors import UserError, unknown
 from harness.plugins.catalog import find
 from harness.records.lines import BY_HAND
@@ -27,7 +27,7 @@ from harness.specs.configs import checked_config
 from harness.specs.fine_tuning import Training
 from harness.specs.method import Method
 from harness.specs.named_recipe import NamedRecipe
-from harness.specs.protocol import REPLAYS
+from harness.specs.protocol import POOL, REPLAYS
 from harness.specs.scenario import REFERENCES, Replicate, Scenario
 
 
@@ -86,7 +86,10 @@ def prepare(wanted: Wanted, catalog: Catalog) -> tuple[Workspace, Plan]:
     for scenario, replicates, _, audit in problems:
         dataset = workspace.dataset(scenario.dataset)
         dataset.require_rows(scenario, replicates)
-        if any(REPLAYS in protocol.needs for protocol in audit.protocols):
+        needs = {need for protocol in audit.protocols for need in protocol.needs}
+        if POOL in needs:
+            audit_rows(scenario, workspace.labels(scenario.dataset))
+        if REPLAYS in needs:
             require_replays(scenario, workspace.labels(scenario.dataset), audit.pool)
     names = {p.scenario.dataset for p in problems} | {home.dataset for home in homes}
     datasets = {name: workspace.dataset(name) for name in names}

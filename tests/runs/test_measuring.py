@@ -13,13 +13,12 @@ from harness import (
     Protocol,
     RandomFraction,
     Recipe,
-    Replicate,
     Scenario,
     WholeClass,
 )
-from harness.runs.keys import PlannedRun
-from harness.runs.plan import measurements
+from harness.runs.audit import audit_of
 from harness.runs.steps import ProtocolError, checked
+from harness.specs.catalog import Catalog
 
 
 def test_a_new_protocol_is_measured_on_old_runs_without_training(unlearn, finished, work):
@@ -56,13 +55,13 @@ def test_a_newer_version_of_a_protocol_replaces_an_older_one(unlearn, finished, 
 )
 def test_a_protocol_is_measured_only_on_kinds_that_it_is_defined_for(rule, measured):
     scenario = Scenario("s", "d", "b", Recipe(1, 0.1), rule)
-    run = PlannedRun(scenario, Replicate(0, 0), "m")
     every = Protocol("every", 1, (Metric("a"),), len)
     of_classes = replace(every, name="of-classes", defined_for={"class"})
+    catalog = Catalog(protocols={"every": every, "of-classes": of_classes})
 
-    steps = measurements(run.record, run.logits, [], run, [every, of_classes])
+    audit = audit_of(scenario, catalog)
 
-    assert [step.protocol.name for step in steps] == measured
+    assert [protocol.name for protocol in audit.protocols] == measured
 
 
 def test_a_protocol_that_is_defined_for_no_recorded_run_is_measured_on_none(
