@@ -1,5 +1,7 @@
 """Halves of a pool: balanced, nested and complementary; its audit samples are the rule's."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -111,6 +113,7 @@ def test_a_crossed_scenario_audits_with_its_first_seed():
     assert len(audit_rows(crossed, labels(120))) == 12
 
 
+@dataclass(frozen=True)
 class Small(ForgetRule):
     """Forgets one row of the train set's eighty, and nothing of any other set."""
 

@@ -1,6 +1,7 @@
 """Lines of records: identities, outcomes and merging."""
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from harness import (
     Replicate,
     WholeClass,
 )
-from harness.records.json_lines import read_lines
-from harness.records.lines import Basis, Run, canonical, identity, merge, problem_key
+from harness.records.json_lines import read_lines, write_line
+from harness.records.lines import Basis, Pool, Run, canonical, identity, merge, problem_key
 from harness.runs.keys import PlannedRun
 from harness.specs.scenario import REFERENCES
+from harness.specs.score_summary import BINS, FPRS, ScoreSummary
 from harness.version import CODE
 
 COMMITTED = sorted((Path(__file__).parents[2] / "leaderboards" / "records").glob("*.jsonl"))
@@ -178,3 +180,38 @@ def test_runs_of_one_problem_share_a_table(other):
 )
 def test_runs_of_different_problems_share_no_table(other):
     assert problem_key(machines.run("m", 0, **other)) != problem_key(machines.run("m", 0))
+
+
+def pooled(size):
+    counts = tuple(range(BINS))
+    scores = ScoreSummary(FPRS, -1.0, 1.0, counts, counts)
+    return dataclasses.replace(measurement(), pool=Pool(size, "d"), scores=scores)
+
+
+def test_a_measurement_with_pool_and_scores_is_read_as_it_was_written():
+    (line,) = read_lines(write_line(pooled(16)), "").lines
+
+    assert line == pooled(16)
+    assert not {"pool", "scores"} & {*json.loads(write_line(measurement()))}
+
+
+@pytest.mark.parametrize("part", ["pool", "scores"])
+def test_a_measurement_whose_pool_or_scores_have_an_unknown_field_is_of_a_newer_version(part):
+    fields = json.loads(write_line(pooled(16)))
+    fields[part]["later"] = 1
+
+    assert read_lines(json.dumps(fields), "").newer == [json.dumps(fields)]
+
+
+def test_the_measurement_with_the_larger_pool_wins_whatever_its_source():
+    small, large = pooled(4), pooled(16)
+
+    assert merge([large], [small]) == merge([small], [large]) == [large]
+    assert merge([measurement()], [small]) == merge([small], [measurement()]) == [small]
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_lines_are_written_as_they_were_read(path):
+    texts = path.read_text("utf-8").splitlines()
+
+    assert [write_line(line) for line in read_lines("\n".join(texts), "").lines] == texts
