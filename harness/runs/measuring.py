@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -11,6 +11,7 @@ from harness.errors import UserError
 from harness.plugins.catalog import find
 from harness.plugins.forget_rules import with_plugin_rule
 from harness.records.json_lines import MALFORMED, run_of
+from harness.records.lines import canonical
 from harness.records.store import CorruptionError, StepId, Store
 from harness.records.store_lines import RUN
 from harness.records.versions import is_newer
@@ -98,8 +99,10 @@ def plan_measurements(workspace: Workspace, say: Say, request: Request) -> Plan:
     left_out: dict[tuple[str, str], list[PlannedRun]] = defaultdict(list)
     for name in request.protocols:
         find("protocol", name, workspace.catalog.protocols, workspace.catalog.failures)
-    for found in _recorded(workspace.store, say):
-        own, reasons = _planned(found, workspace, request, stacks)
+    every = [*_recorded(workspace.store, say)]
+    first = _first_of_each_row(every)
+    for found in every:
+        own, reasons = _planned(found, workspace, request, stacks, first=found.id in first)
         steps |= {step.id: step for step in own}
         for reason in reasons:
             left_out[found.run.scenario.name, reason].append(found.run)
@@ -109,8 +112,22 @@ def plan_measurements(workspace: Workspace, say: Say, request: Request) -> Plan:
     return Plan(tuple(steps.values()))
 
 
+def _first_of_each_row(every: Iterable[Recorded]) -> set[StepId]:
+    """The run of the lowest seeds, for each scenario, method and settings."""
+    first: dict[tuple[str, ...], Recorded] = {}
+    for found in sorted(every, key=lambda each: _seeds(each.run)):
+        run = found.run
+        row = (run.scenario.name, run.fingerprint, run.method, canonical(run.config), run.source)
+        first.setdefault(row, found)
+    return {found.id for found in first.values()}
+
+
+def _seeds(run: PlannedRun) -> tuple[int, int, int]:
+    return run.replicate.seed, run.replicate.forget_seed, run.draw
+
+
 def _planned(
-    found: Recorded, workspace: Workspace, request: Request, stacks: Stacks
+    found: Recorded, workspace: Workspace, request: Request, stacks: Stacks, *, first: bool
 ) -> tuple[list[Step], list[str]]:
     """The steps that measure a recorded run, and why something that was asked for is left out."""
     catalog, store = workspace.catalog, workspace.store
@@ -121,7 +138,7 @@ def _planned(
         return [], [str(error)]
     steps: list[Step] = []
     reasons: list[str] = []
-    for needed in needed_by(recorded.run, audit, stacks):
+    for needed in needed_by(recorded.run, audit, stacks, first=first):
         if absent := _absent(needed, store):
             reasons += [absent] if request.protocols else []
             continue

@@ -139,9 +139,10 @@ def make_plan(
             sources[source.hash] = source
             chosen = entrant.chosen_for(source.hash, problem, scenario.tuned_as)
             runs.append(_entered(entrant, source.hash, chosen, original))
-        needed = [needed_by(run, audit, stacks) for run in runs]
         for replicate in replicates:
             drawn = [replace(run, replicate=replicate) for run in runs]
+            first = replicate == replicates[0]
+            needed = [needed_by(run, audit, stacks, first=first) for run in drawn]
             for step in _steps(drawn, needed, steps):
                 steps.setdefault(step.id, step)
     return Plan(tuple(steps.values()), undefined, sources)
@@ -183,9 +184,16 @@ def _steps(
         yield from measurements(run.record, run.logits, retrained, run, protocols)
 
 
-def needed_by(run: PlannedRun, audit: Audit, stacks: Stacks) -> list[Needed]:
-    """The protocols that measure a run, each with the stacks that it needs."""
-    return [(each, stacks.needed(each, run, audit.pool)) for each in audit.protocols]
+def needed_by(run: PlannedRun, audit: Audit, stacks: Stacks, *, first: bool) -> list[Needed]:
+    """The protocols that measure a run, each with the stacks that it needs.
+
+    A protocol that gives all replicates the same value measures the ``first`` one alone.
+    """
+    return [
+        (each, stacks.needed(each, run, audit.pool))
+        for each in audit.protocols
+        if not each.is_shared or (first and not run.draw)
+    ]
 
 
 def _made(run: PlannedRun) -> Iterator[Step]:

@@ -131,3 +131,8 @@ class Protocol:
         names = [metric.name for metric in self.metrics]
         if len({*names}) < len(names):
             raise ValueError(f"protocol {self.name!r}: its metrics share a name; got {names}")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all its metrics are shared; then it measures one run of a method, not each."""
+        return all(metric.shared for metric in self.metrics)
