@@ -57,6 +57,7 @@ FULL = Scenario(
     crossed=SEEDS,
     replicates=len(SEEDS) ** 2,
     tuning=0.5,
+    pool=16,
 )
 
 FAST = replace(FULL, name="cifar10-amun-fast", recipe=FAST_RECIPE)
