@@ -26,6 +26,7 @@ SIGNS = {  # what the pages must show of each example
     "quick.py": "# quick\n",
     "ascent.py": "| ascend-then-repair",
     "agreement.py": "agreement.forget",
+    "calibrated.py": "calibrated.forget",
     "quadrants.py": "`quadrants`",
     "small_net.py": "`small-net",
     "balanced.py": "10 images of each class",
@@ -169,8 +170,8 @@ def test_the_table_of_nouns_has_all_fields_of_each_and_only_calls_that_exist(nou
 
 def test_the_table_of_nouns_has_what_methods_protocols_and_published_numbers_are_made_of():
     wanted = (
-        "Task Data Batch Evidence Outputs Labels Cost Estimate Span Choice "
-        "Training NamedRecipe Published Paper Column Printed"
+        "Task Data Batch Evidence References Replays Ensembles Outputs Labels Cost Estimate "
+        "Span Choice Training NamedRecipe Published Paper Column Printed"
     )
 
     assert [*nouns()] == wanted.split()
