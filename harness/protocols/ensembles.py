@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.attacks.signals import logit_scaling
 from harness.specs.evidence import Ensembles, Evidence, Labels, Outputs
+from harness.specs.protocol import Estimate, Metric
 
 Split = Literal["forget", "retain", "test"]
 
@@ -19,6 +20,12 @@ def ensembles_of(evidence: Evidence) -> Ensembles:
     if evidence.ensembles is None:
         raise ValueError("the evidence has no ensembles; the protocol must list them in needs")
     return evidence.ensembles
+
+
+def too_few_models(models: Ensembles, metrics: Iterable[Metric]) -> dict[str, Estimate]:
+    """No value of any metric, with the number of models as the reason."""
+    n = len(models.unlearned)
+    return {metric.name: Estimate(None, note=f"not measurable at N = {n}") for metric in metrics}
 
 
 def margins_of(

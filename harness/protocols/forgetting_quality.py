@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.attacks.forgetting_quality import final_score, null, quality
 from harness.plugins.hookspecs import hookimpl
-from harness.protocols.ensembles import ensembles_of, margins_of
+from harness.protocols.ensembles import ensembles_of, margins_of, too_few_models
 from harness.specs.evidence import Evidence, Labels, Outputs
 from harness.specs.protocol import ENSEMBLES, Estimate, Metric, Protocol
 
@@ -16,6 +16,9 @@ IMAGES = 200
 """The most images of the forget set: the best rule takes about 10 ms an image to find."""
 
 RELABELLINGS = 3
+
+FEWEST_MODELS = 6
+"""Of each ensemble; with fewer there is no null to stand beside the value."""
 
 METRICS = (
     Metric(
@@ -45,11 +48,14 @@ METRICS = (
 def measure(evidence: Evidence) -> dict[str, Estimate]:
     """H of two ensembles on the first replicate's forget set, its null, and the final score.
 
-    H depends on the number of models: values of different numbers are not comparable.
+    H depends on the number of models: values of different numbers are not comparable. There is
+    none with fewer than six models.
 
     Triantafillou et al. 2024, https://arxiv.org/abs/2406.09073
     """
     models = ensembles_of(evidence)
+    if len(models.unlearned) < FEWEST_MODELS:
+        return too_few_models(models, METRICS)
     labels = models.labels
     unlearned = margins_of(models.unlearned, labels, "forget", IMAGES)
     retrained = margins_of(models.retrained, labels, "forget", IMAGES)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from harness.attacks.klom import klom, null, summary
 from harness.plugins.hookspecs import hookimpl
-from harness.protocols.ensembles import Split, ensembles_of, margins_of
+from harness.protocols.ensembles import Split, ensembles_of, margins_of, too_few_models
 from harness.specs.evidence import Evidence
 from harness.specs.protocol import ENSEMBLES, Estimate, Metric, Protocol
 
@@ -14,6 +14,9 @@ SETS: tuple[Split, ...] = ("forget", "retain", "test")
 
 IMAGES = 2000
 """The most images of a split: its mean is precise enough, and the null takes a second."""
+
+FEWEST_MODELS = 4
+"""Of each ensemble; with fewer there is no null to stand beside the value."""
 
 METRICS = (
     *(
@@ -44,11 +47,14 @@ METRICS = (
 def measure(evidence: Evidence) -> dict[str, Estimate]:
     """The mean of KLOM over each set, in nats, and its null at the same number of models.
 
-    The models are those of the first replicate's forget set, so a method has one value.
+    The models are those of the first replicate's forget set, so a method has one value. There is
+    none with fewer than four models.
 
     Georgiev et al. 2024, https://arxiv.org/abs/2410.23232
     """
     models = ensembles_of(evidence)
+    if len(models.unlearned) < FEWEST_MODELS:
+        return too_few_models(models, METRICS)
     found: dict[str, Estimate] = {}
     for name in SETS:
         unlearned = margins_of(models.unlearned, models.labels, name, IMAGES)
