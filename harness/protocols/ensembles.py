@@ -36,8 +36,8 @@ def margins_of(
     Of a split with more than ``most`` images it takes a random draw, always the same.
     """
     own = getattr(labels, which).numpy()
-    rows = np.arange(len(own))
-    if len(rows) > most:
-        rows = np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False))
-    logits = np.stack([getattr(outputs, which).numpy()[rows] for outputs in models])
-    return logit_scaling(logits, own[rows])
+    every = [getattr(outputs, which).numpy() for outputs in models]
+    if len(own) > most:
+        rows = np.sort(np.random.default_rng(0).choice(len(own), most, replace=False))
+        own, every = own[rows], [logits[rows] for logits in every]
+    return logit_scaling(np.stack(every), own)
