@@ -2,7 +2,8 @@
 
 python tests/benchmarks/mia_speed.py [SAMPLES [REFERENCES]]
 
-Attacks start from cached signals, as protocols do; what is done once a pool has a line of its own.
+Attacks start from cached signals; what is done once a pool has a line of its own. Whole protocols
+are timed by mia_protocols_speed.py.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """What holds of every protocol that needs a pool, replays or ensembles."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -178,6 +179,19 @@ def test_the_interval_covers_guessing_in_about_95_percent_of_perfect_unlearners(
     for name in (name for name in found[0] if name.startswith("ft-auc")):
         assert 0.92 <= np.mean([covers(each[name]) for each in found]) <= 0.985, name
         assert np.mean([each[name].value for each in found]) == pytest.approx(50, abs=1.1), name
+
+
+@with_references
+def test_memory_is_linear_in_samples_and_references(module):
+    given = pooled(models=8, forget=1000, retain=9000, test=10_000)
+    module.measure(given)  # imports what it needs
+    tracemalloc.start()
+
+    module.measure(given)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16e6 + 40 * given.references.state.numel()
 
 
 @with_references
