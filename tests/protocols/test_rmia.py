@@ -75,6 +75,21 @@ def test_the_true_positive_rate_is_that_of_the_step_curve():
     assert found["ft-tpr@0.1%fpr"].note == "not measurable at n = 1100"
 
 
+def test_ten_thousand_non_members_measure_the_tpr_at_a_thousandth():
+    given = pooled("original", models=4, forget=300, retain=20, test=20_000)
+    pool = given.references
+    every = torch.cat([pool.everything[None], pool.logits.float()]).double()
+    own, *known = softmax(every.numpy(), -1)[:, np.arange(len(pool.labels)), pool.labels]
+    forget, _, _, nonmembers = sides(given, np.log(own / np.mean(known, axis=0)))
+    threshold = np.sort(nonmembers)[::-1][10]
+
+    found = measure(given)["ft-tpr@0.1%fpr"]
+
+    assert len(nonmembers) == 10_000
+    assert found.value == pytest.approx(100 * np.mean(forget > threshold))
+    assert found.low < found.value < found.high
+
+
 def test_a_small_test_set_has_neither_true_positive_rate_nor_a_test_of_equivalence():
     found = measure(pooled())
 
