@@ -13,7 +13,7 @@ from harness.specs.evidence import Evidence, Labels, Outputs
 from harness.specs.protocol import ENSEMBLES, Estimate, Metric, Protocol
 
 IMAGES = 200
-"""The most images of the forget set: the best rule takes about 10 ms an image to find."""
+"""The most images of the forget set: the best rule takes 2 to 10 ms an image to find."""
 
 RELABELLINGS = 3
 
