@@ -73,8 +73,9 @@ def by_rules(unlearned, retrained):
 @pytest.mark.parametrize(
     ("shift", "spread"), [(0.0, 1.0), (1.0, 0.3), (-0.5, 2.0)], ids=["same", "peaky", "wide"]
 )
-def test_epsilon_is_the_largest_over_the_released_rules(shift, spread):
-    unlearned, retrained = ensembles(12, 2, shift=shift, spread=spread)
+@pytest.mark.parametrize("models", [6, 12, 70])
+def test_epsilon_is_the_largest_over_the_released_rules(models, shift, spread):
+    unlearned, retrained = ensembles(models, 2, shift=shift, spread=spread)
     expected = [by_rules(*pair) for pair in zip(unlearned.T, retrained.T, strict=True)]
 
     assert epsilons(unlearned, retrained) == pytest.approx(expected, abs=1e-6)
