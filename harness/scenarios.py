@@ -52,8 +52,8 @@ CIFAR10_5K = Scenario(
     tuning=0.5,
     pool=SIZES["standard"],
 )
-"""Real photographs, small enough for a CPU: training takes half a minute and memorises them all. The
-attack in its gap is the one that AMUN's paper uses."""
+"""Real photographs, small enough for a CPU: training takes half a minute and memorises them all.
+The attack in its gap is the one that AMUN's paper uses."""
 
 FASHION_2K = Scenario(
     name="fashion-2k-random10",
