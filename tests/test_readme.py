@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.cli import main
@@ -21,6 +22,9 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
+ATTACK, PLUGIN, CONTRACT = blocks("python")
+
+
 def table_rows(text):
     """The cells of every row of the Markdown tables in a text, without padding."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -29,7 +33,7 @@ def table_rows(text):
 
 
 def test_the_plugin_gets_a_row(unlearn, work):
-    (work / "my_method.py").write_text(blocks("python")[0])
+    (work / "my_method.py").write_text(PLUGIN)
 
     status, _, err = unlearn("run", "my-method", "--scenario", "tiny", "-p", "my_method.py")
     unlearn("leaderboard")
@@ -38,21 +42,32 @@ def test_the_plugin_gets_a_row(unlearn, work):
     assert "| my-method" in (work / "leaderboards" / "tiny.md").read_text()
 
 
+def test_the_attack_gives_one_score_a_sample():
+    rng = np.random.default_rng(0)
+    arrays = {
+        "labels": rng.integers(0, 3, 20),
+        "target_logits": rng.normal(size=(20, 3)),
+        "reference_logits": rng.normal(size=(4, 20, 3)),
+    }
+
+    exec(ATTACK, arrays)
+
+    assert arrays["scores"].shape == (20,)
+
+
 def test_the_plugin_has_as_many_lines_as_its_heading_says():
-    lines = [line for line in blocks("python")[0].splitlines() if line.strip()]
+    lines = [line for line in PLUGIN.splitlines() if line.strip()]
 
     assert f"## A method in {len(lines)} lines" in README
 
 
 def test_the_contract_check_is_two_lines_and_passes(work, monkeypatch):
-    (work / "my_method_of_readme.py").write_text(blocks("python")[0])
+    (work / "my_method_of_readme.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(work)
     module = importlib.import_module("my_method_of_readme")
 
-    (contract,) = blocks("python")[1:]
-
-    assert len(contract.splitlines()) == 2
-    exec(contract, {"unlearning_methods": module.unlearning_methods})
+    assert len(CONTRACT.splitlines()) == 2
+    exec(CONTRACT, {"unlearning_methods": module.unlearning_methods})
 
 
 def test_ci_runs_the_test_command_of_the_readme():
@@ -81,7 +96,7 @@ RUNS = [words for words in COMMANDS if words[0] == "run" and len(words) > 1]
 @pytest.fixture
 def plugins(work):
     """The plugin files that the commands name."""
-    (work / "my_method.py").write_text(blocks("python")[0])
+    (work / "my_method.py").write_text(PLUGIN)
     (work / "my_protocol.py").write_text((ROOT / "harness/protocols/accuracy.py").read_text())
 
 
