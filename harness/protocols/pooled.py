@@ -19,7 +19,7 @@ class Pooled:
 
     everything: NDArray[np.float32]
     """``(N, classes)``: the model under test."""
-    logits: NDArray[np.float16]
+    logits: NDArray[np.float16 | np.float32]
     """``(K, N, classes)``: the reference models."""
     labels: NDArray[np.int64]
     """``(N,)``."""

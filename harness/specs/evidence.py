@@ -57,7 +57,7 @@ class References:
     """
 
     logits: Tensor
-    """``(K, N, classes)`` float16."""
+    """``(K, N, classes)`` float16, or float32 where float16 would lose too much."""
     state: Tensor
     """``(K, N)`` int8: ``OUT``, ``RETAIN`` or ``FORGET``. The audit samples are those that the
     scenario's rule selects from all N; each is ``FORGET`` to the models that trained on it."""
@@ -83,7 +83,7 @@ class Replays:
     """
 
     logits: Tensor
-    """``(K, A, classes)`` float16, on the A audit samples."""
+    """``(K, A, classes)`` float16 or float32, as in ``References``, on the A audit samples."""
     state: Tensor
     """``(K, A)`` int8: ``OUT`` or ``FORGET``."""
     labels: Tensor

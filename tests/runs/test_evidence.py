@@ -10,7 +10,7 @@ from harness.cli import main
 from harness.plugins.catalog import load_catalog
 from harness.records.store import Store
 from harness.runs.audit import audit_of
-from harness.runs.evidence import evidence_of
+from harness.runs.evidence import _compact, evidence_of
 from harness.runs.plan import Entrant, Problem, make_plan
 from harness.runs.workspace import Workspace
 from harness.specs.evidence import FORGET, OUT
@@ -109,3 +109,18 @@ def test_ensembles_have_half_as_many_models_as_the_pool(given):
         assert torch.equal(own.labels.forget, evidence.labels.forget)
         first = own.retrained[0] if method == "retrain" else own.unlearned[0]
         assert torch.allclose(first.forget, evidence.target.forget, atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    "logits", [[2e4, 2e4 + 1.0], [1e-9, 2e-9], [1e5, 3e5]], ids=["offset", "small", "large"]
+)
+def test_logits_that_float16_would_merge_stay_in_float32(logits):
+    found = _compact(torch.tensor([[0.5, 3.0], logits]))
+
+    assert found.dtype == torch.float32
+    assert torch.equal(found[1], torch.tensor(logits))
+
+
+@pytest.mark.parametrize("logits", [[-30.0, 40.0], [5.01, 4.9], [0.0, 0.0]])
+def test_other_logits_are_kept_in_float16(logits):
+    assert _compact(torch.tensor([logits])).dtype == torch.float16
