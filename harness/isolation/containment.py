@@ -20,8 +20,8 @@ def contained() -> Iterator[None]:
     The settings are default dtype and device, number of threads, grad mode, autocast, deterministic
     algorithms, precision of float32 products, and the switches of cuDNN and MKL-DNN. The state of
     the process is its working directory, environment, standard streams, timers and signal handlers.
-    ``seeded`` restores random generators. Patched modules and classes are not restored here; a
-    method that patches them does so in its own process.
+    ``seeded`` restores random generators. Patched modules and classes are not restored
+    here, but by ``Everyones`` where a method has no process of its own.
 
     If the block forks a process that leaves the block too, that process ends here.
     """

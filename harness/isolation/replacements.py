@@ -16,7 +16,7 @@ import random
 import statistics
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -54,13 +54,16 @@ INSIDE = operator.attrgetter("__code__", "__defaults__")
 class Everyones:
     """A snapshot of the functions, classes, modules and global hooks that all plugins share."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: Iterable[type] = ()) -> None:
+        """``classes`` are watched too: those of a plugin, which others use."""
         self._places: dict[int, _Place] = {}
         self._hooks = {name: dict(_hooks(name)) for name in HOOKS}
         self._known = 0
         for module in WATCHED:
             self._watch(module)
         self._watch_ours()
+        for each in classes:
+            self._places.setdefault(id(each), _Place(each, each.__qualname__))
 
     def put_back(self) -> str:
         """Restores everything that was replaced; returns the shortest name of these, or "".

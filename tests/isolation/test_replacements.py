@@ -223,3 +223,15 @@ def test_a_plugin_that_sets_the_default_dtype_does_not_change_it_for_others(tmp_
     load_catalog([str(path)])
 
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_class_of_a_plugin_is_watched_if_it_is_named():
+    class Net:
+        def forward(self):
+            return 1
+
+    shared = Everyones([Net])
+    Net.forward = lambda _: 2
+
+    assert shared.put_back().endswith("Net.forward")
+    assert Net().forward() == 1
