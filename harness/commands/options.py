@@ -156,8 +156,9 @@ RECIPE = argument(
 )
 PROTOCOLS = argument(
     "--protocols",
-    "the only protocols to measure, including those that need reference models or replays "
-    "(default: the scenario's, with those of the suite); any methods must come before it",
+    "the only protocols to measure, including those that need further models (default: those "
+    "that need none; if the scenario or --pool gives a pool, those that need only that; and those "
+    "of the suite); any methods must come before it",
     metavar="NAME",
     action="extend",
     nargs="+",
@@ -166,7 +167,8 @@ PROTOCOLS = argument(
 POOL = argument(
     "--pool",
     "how many reference models membership inference uses: smoke (4), standard (16), full (64) or "
-    "an even number (default: the scenario's number)",
+    "another even number (default: the scenario's number, or standard if it has none and a "
+    "protocol needs a pool)",
     metavar="SIZE",
     type=pool_size,
     default=0,

@@ -139,7 +139,7 @@ def _planned(
     steps: list[Step] = []
     reasons: list[str] = []
     for needed in needed_by(recorded.run, audit, stacks, first=first):
-        if absent := _absent(needed, store):
+        if absent := _absent(needed, audit.pool, store):
             reasons += [absent] if request.protocols else []
             continue
         own = _measured(recorded, needed, store)
@@ -160,7 +160,7 @@ def _audit(scenario: Scenario, catalog: Catalog, request: Request) -> Audit:
     return audit_of(scenario, catalog, only=only or tuple(catalog.protocols), pool=size)
 
 
-def _absent(needed: Needed, store: Store) -> str:
+def _absent(needed: Needed, pool: int, store: Store) -> str:
     """Which models a protocol needs that the store lacks; empty if it has all."""
     protocol, stacks = needed
     for stack in stacks:
@@ -175,7 +175,8 @@ def _absent(needed: Needed, store: Store) -> str:
             return (
                 f"protocol {protocol.name!r} needs {len(stack.runs)} models like {run}, "
                 f"of which the store lacks {lacking}; "
-                f"`unlearn run --protocols {protocol.name}` makes them"
+                f"`unlearn run METHOD --scenario {run.scenario.name} "
+                f"--protocols {protocol.name} --pool {pool}` makes them"
             )
     return ""
 

@@ -34,7 +34,7 @@ def pool_size(text: str) -> int:
     if text in SIZES:
         return SIZES[text]
     if not text.isdecimal():
-        raise unknown("pool size", text, SIZES)
+        raise unknown("pool size", text, (*SIZES, f"an even number from {FEWEST}"))
     size = int(text)
     if size < FEWEST or size % 2:
         # an even number gives every sample exactly half of the models

@@ -123,7 +123,7 @@ class Protocol:
             measure=Function(),
             paper=Text(empty=True),
             defined_for=Several(OneOf(tuple(sorted(KINDS))), "kinds of forget set", least=1),
-            needs=Several(OneOf(NEEDS), "needs"),
+            needs=Several(OneOf(NEEDS), ", ".join(map(repr, NEEDS))),
             summarise=OrNone(Function()),
         )
         object.__setattr__(self, "defined_for", frozenset(self.defined_for))

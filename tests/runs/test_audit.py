@@ -238,7 +238,10 @@ def test_measure_says_in_one_line_what_is_lacking_only_if_it_was_asked_for(store
     assert "protocol 'toy-replays' needs 4 models like finetune · pool model 1 · pooled, of " in (
         asked.err
     )
-    assert "store lacks 4; `unlearn run --protocols toy-replays` makes them" in asked.err
+    assert (
+        "store lacks 4; `unlearn run METHOD --scenario pooled --protocols toy-replays --pool 4` "
+        "makes them" in asked.err
+    )
     assert "toy-replays" not in silent.err
 
 

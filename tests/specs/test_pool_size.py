@@ -22,7 +22,7 @@ def test_a_size_is_a_name_or_an_even_number(text, size):
         ("3", "got 3; the nearest is 4"),
         ("7", "got 7; the nearest is 8"),
         ("standart", "did you mean 'standard'"),
-        ("-4", "'-4'"),
+        ("-4", "known: an even number from 4, full, smoke, standard"),
         ("²", "'²'"),
     ],
 )
