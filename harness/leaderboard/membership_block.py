@@ -133,8 +133,9 @@ def _verdict_of_knowing(name: str) -> Callable[[Row], str]:
 
 def _introduction(table: Table) -> str:
     pools = sorted({pool.size for pool in table.pools.values()})
+    each = "; *Provenance* says which protocol used how many" if len(pools) > 1 else ""
     text = (
-        f"Attacks that use {' or '.join(map(str, pools))} further models. An AUC is in percent, "
+        f"Measured with {' or '.join(map(str, pools))} further models{each}. An AUC is in percent, "
         "and 50 is guessing. *FT* tells forgotten from test images, *FR* retained from forgotten "
         "and *RT* retained from test images. Numbers are means over the page's replicates; the "
         "signed difference from the retrained models is in brackets, and 0 is best."
@@ -146,7 +147,10 @@ def _introduction(table: Table) -> str:
             "own; a method has one value, with its 95 % interval."
         )
     if far := distances(table):
-        parts.append(f"{_names(far)}: the null in brackets is what models of one law show.")
+        parts.append(
+            f"{_names(far)}: the null in brackets is the value between two groups of models made "
+            "in the same way; if it has an interval, its upper end is the 95 % quantile."
+        )
     return " ".join(parts)
 
 
@@ -169,7 +173,7 @@ def _verdict_explained(attack: str) -> str:
         "interval is too wide to fit, so the test can neither pass nor fail. *Over-forgetting*: "
         "the mean lies below the 95 % interval of the retrained models' mean, and the interval of "
         "the differences from them excludes 0; *under-forgetting*: the same above; else *as "
-        "retrained*. Over-forgetting is no merit: an attacker who turns the answer round finds the "
+        "retrained*. Over-forgetting is no merit: an attacker who reverses the answer finds the "
         "forgotten images."
     )
 
