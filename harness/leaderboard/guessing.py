@@ -16,6 +16,7 @@ LEVEL = 0.90
 
 EQUIVALENT = "equivalent to guessing"
 DIFFERENT = "not equivalent to guessing"
+UNDECIDED = "equivalence undecided"
 UNDERPOWERED = "underpowered"
 UNTESTED = "not testable"
 OVER, UNDER, AS_RETRAINED = "over-forgetting", "under-forgetting", "as retrained"
@@ -25,17 +26,21 @@ OPEN, BETTER, WORSE = "guessing not excluded", "better than guessing", "over-for
 def equivalence(aucs: Readings) -> str:
     """Whether the AUC, in percent, is equivalent to 50: two one-sided tests, margin 2 points.
 
-    ``EQUIVALENT`` if the mean's 90 % interval lies in 48 to 52, else ``DIFFERENT``. An interval
-    that is wider than these four points fits nowhere: ``UNDERPOWERED``. ``UNTESTED`` without one.
+    ``EQUIVALENT`` if the mean's 90 % interval lies in 48 to 52, and ``DIFFERENT`` if outside. One
+    that does both proves nothing: ``UNDECIDED``, or ``UNDERPOWERED`` if it is wider than these four
+    points and so fits nowhere. ``UNTESTED`` without an interval.
 
     Schuirmann 1987, https://doi.org/10.1007/BF01068419
     """
     half = aucs.half_width(LEVEL) if aucs.values else None
     if half is None:
         return UNTESTED
-    if half > MARGIN:
-        return UNDERPOWERED
-    return EQUIVALENT if abs(aucs.mean - GUESSING) + half <= MARGIN else DIFFERENT
+    distance = abs(aucs.mean - GUESSING)
+    if distance + half <= MARGIN:
+        return EQUIVALENT
+    if distance - half > MARGIN:
+        return DIFFERENT
+    return UNDERPOWERED if half > MARGIN else UNDECIDED
 
 
 def beside_retrained(aucs: Readings, retrained: Readings) -> str:

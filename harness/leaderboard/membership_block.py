@@ -15,7 +15,15 @@ from harness.leaderboard.attacks import (
     verdict_of_knowing,
 )
 from harness.leaderboard.cells import NONE, counted, mean_sd
-from harness.leaderboard.guessing import EQUIVALENT, LEVEL, MARGIN, OPEN, UNDERPOWERED
+from harness.leaderboard.guessing import (
+    BETTER,
+    EQUIVALENT,
+    LEVEL,
+    MARGIN,
+    OPEN,
+    UNDERPOWERED,
+    WORSE,
+)
 from harness.leaderboard.markdown_table import markdown_table
 from harness.leaderboard.rows import Row
 from harness.leaderboard.summary import summarise_replicates
@@ -169,8 +177,9 @@ def _verdict_explained(attack: str) -> str:
     return (
         f"**Verdict**, on `{attack}`. *Equivalent to guessing*: the {100 * LEVEL:.0f} % "
         f"interval of the mean lies within 50 ± {MARGIN:.0f} (two one-sided tests at 5 %); *not "
-        "equivalent*: it reaches beyond. *Underpowered*: with n forgotten images in all, the "
-        "interval is too wide to fit, so the test can neither pass nor fail. *Over-forgetting*: "
+        "equivalent*: it lies outside; *undecided*: it does both. *Underpowered*: so does it, and "
+        "with n forgotten images in all it is too wide to fit, so the test can neither pass nor "
+        "fail. *Over-forgetting*: "
         "the mean lies below the 95 % interval of the retrained models' mean, and the interval of "
         "the differences from them excludes 0; *under-forgetting*: the same above; else *as "
         "retrained*. Over-forgetting is no merit: an attacker who reverses the answer finds the "
@@ -181,11 +190,16 @@ def _verdict_explained(attack: str) -> str:
 def _answer(table: Table) -> Iterator[str]:
     """For which rows each attack is no better than guessing, as a list."""
     rows = [row for row in table.rows if not row.is_reference]
+    seen_through = {row.label: text for row in rows if (text := _seen_through(row, table))}
     yield "**Which methods leave an attacker at random guessing?**\n"
     for name in ft_aucs(table):
         verdicts = {row.label: verdict(row, name, table) for row in rows}
         found = {label: each.equivalence for label, each in verdicts.items() if each}
-        passed = [label for label, each in found.items() if each == EQUIVALENT]
+        passed = [
+            label + seen_through.get(label, "")
+            for label, each in found.items()
+            if each == EQUIVALENT
+        ]
         text = f"- Equivalent to guessing under `{name}`: {_of(passed, len(found))}."
         weak = [*found.values()].count(UNDERPOWERED)
         yield text + (f" The test is underpowered for {weak}." if weak else "")
@@ -195,10 +209,26 @@ def _answer(table: Table) -> Iterator[str]:
         yield f"- The interval of `{name}` contains 50: {_of(passed, len(found))}."
 
 
+def _seen_through(row: Row, table: Table) -> str:
+    """What an attacker who knows the method still gets of it; empty if that may be guessing."""
+    found = [
+        f"`{name}` {_shared_of(name, digits=1)(row)}"
+        for name in knowing_aucs(table)
+        if verdict_of_knowing(row, name) in (BETTER, WORSE)
+    ]
+    return f" (but {', '.join(found)})" if found else ""
+
+
 def _of(passed: Iterable[str], every: int) -> str:
     """As in ``none of 7 rows``, or ```a`, `b` (2 of 7 rows)``."""
-    names, of = [f"`{label}`" for label in passed], f"of {counted(every, 'row')}"
+    names, of = [_code(label) for label in passed], f"of {counted(every, 'row')}"
     return f"{', '.join(names)} ({len(names)} {of})" if names else f"none {of}"
+
+
+def _code(label: str) -> str:
+    """The label as code, without what is said of it in brackets."""
+    name, bracket, rest = label.partition(" (but ")
+    return f"`{name}`{bracket}{rest}"
 
 
 def _names(names: Iterable[str]) -> str:

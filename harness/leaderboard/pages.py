@@ -270,7 +270,7 @@ def _metric_table(table: Table) -> str:
 
 def _digits(metric: Metric | None) -> int:
     """One for percent, which most metrics are in; two for any other unit."""
-    return 1 if metric is None or metric.unit in ("", "%") else 2
+    return 1 if metric is None or metric.unit == "%" else 2
 
 
 def _metrics(table: Table) -> list[list[str]]:

@@ -21,10 +21,10 @@ FEWEST = 2
 
 
 def ranks_by_attack(table: Table) -> list[str]:
-    """The lines of the block; none without a pool, or with one attack alone."""
+    """The lines of the block; none without a pool or ranks, or with one attack alone."""
     gaps = {name: _gaps(table, name) for name in _candidates(table)}
     gaps = {name: found for name, found in gaps.items() if found}
-    if not table.pools or len(gaps) < FEWEST:
+    if not table.pools or not table.ranked or len(gaps) < FEWEST:
         return []
     uncertain = [name for name in gaps if uncertainty(name, table.pools, of_retrained(name, table))]
     places = {name: _places(found) for name, found in gaps.items()}

@@ -37,9 +37,9 @@ def unlearning_protocols() -> Iterable[Protocol]:
             metrics=(
                 Metric(
                     "ft-auc",
-                    meaning="The chance that an attacker who ranks a loss among those of models "
-                    "that were not trained on the image ranks a forgotten image above a test image "
-                    "of the same classes; 50 is guessing.",
+                    meaning="The chance that Attack-R, which compares the loss on an image with "
+                    "the losses of models not trained on it, ranks a forgotten image above a test "
+                    "image of the same classes; 50 is guessing.",
                 ),
             ),
             measure=measure,

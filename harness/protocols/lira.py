@@ -30,7 +30,8 @@ METRICS = (
     ),
     Metric(
         "ft-tpr@0.1%fpr",
-        meaning="The same while mistaking 0.1% of the test images; 0.1 is guessing.",
+        meaning="The share of forgotten images that LiRA finds while mistaking 0.1% of the test "
+        "images for images trained on; 0.1 is guessing.",
     ),
     Metric(
         "ft-auc-offline",

@@ -77,6 +77,14 @@ def stack(step: Step, workspace: Workspace) -> None:
     workspace.store.write(*step.id, own, tensors)
 
 
+def stack_without(step: Step, reason: str, store: Store) -> None:
+    """Stores why a stack has no array: one of its models could not be made."""
+    with store.lock(*step.id) as mine:
+        if mine and not store.has(*step.id):
+            own = {"stacked": [], "digest": "", "missing": reason, "recipe": recipe_of(step.run)}
+            store.write(*step.id, {"run": f"{len(step.needs)} models", **own}, {})
+
+
 def _compact(logits: Tensor) -> Tensor:
     """The logits ``(n, classes)`` in float16, or as they are if that loses too much of any row."""
     half = logits.half()

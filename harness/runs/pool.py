@@ -15,6 +15,8 @@ import torch
 from harness.isolation.processes import Child, Ending, Processes
 from harness.records.store import StepId
 from harness.records.store_lines import RUN
+from harness.runs.evidence import stack_without
+from harness.runs.keys import LOGITS, MODEL, STACK
 from harness.runs.lineage import broken
 from harness.runs.plan import Plan, Step
 from harness.runs.queue import Queue
@@ -243,6 +245,8 @@ class _Pool:
         self._report(Event(DONE, step.id, seconds=result.seconds))
 
     def _fail(self, step: Step, result: Result) -> None:
+        if step.id.kind in (MODEL, LOGITS):
+            self._do_without(step, f"{step.run} failed: {result.reason}")
         self._queue.give_up(step.id)
         # a run that is made for an ensemble alone has no record
         if result.is_about_the_method and step.run.record in self._recorded:
@@ -250,6 +254,13 @@ class _Pool:
         culprit = step.protocol.name if step.protocol else step.run.method
         self._outcome.failures.setdefault((culprit, result.reason), result)
         self._report(Event(FAILED, step.id, result.reason))
+
+    def _do_without(self, step: Step, reason: str) -> None:
+        """Notes in each stack that lacks this model why it does, so that its protocols say so."""
+        for stack in self._queue.steps.values():
+            if stack.id.kind == STACK and step.run.logits in stack.needs:
+                stack_without(stack, reason, self._store)
+                self._queue.finish(stack.id)
 
     def _rebuild(self, step: Step, result: Result) -> None:
         """Discards the broken results that a step needs, and queues them before it.

@@ -34,6 +34,7 @@ class TestEquivalence:
         assert outcomes == {
             "equivalent to guessing",
             "not equivalent to guessing",
+            "equivalence undecided",
             "underpowered",
         }
 
@@ -43,7 +44,16 @@ class TestEquivalence:
 
         assert equivalence(readings([50 - 0.99 * d, 50 + 0.99 * d])) == "equivalent to guessing"
         assert equivalence(readings([50 - 1.01 * d, 50 + 1.01 * d])) == "underpowered"
-        assert equivalence(readings([80 - 1.01 * d, 80 + 1.01 * d])) == "underpowered"
+
+    def test_of_a_wide_interval_far_from_guessing_is_a_clear_no(self):
+        d = 2 / stats.t.ppf(0.95, 1)
+
+        assert equivalence(readings([80 - 9 * d, 80 + 9 * d])) == "not equivalent to guessing"
+        assert equivalence(readings([20 - 9 * d, 20 + 9 * d])) == "not equivalent to guessing"
+
+    def test_is_undecided_where_the_interval_reaches_beyond_the_margin(self):
+        assert equivalence(readings([51.4, 51.5, 51.6, 51.9])) == "equivalent to guessing"
+        assert equivalence(readings([51.4, 52.0, 51.6, 52.6])) == "equivalence undecided"
 
     def test_of_one_run_rests_on_its_interval_over_the_images(self):
         """Its half-width at 90 % is 1.645 / 1.96 of that at 95 %; 1,130 images a side suffice."""

@@ -263,6 +263,18 @@ def test_a_held_out_scenario_refuses_replays_in_one_line(store, capsys):
     assert "it holds out 25% of the train set; choose a scenario with held_out 0" in message
 
 
+def replays_measured(store):
+    """What the protocol with replays found of the method ``troubled``."""
+    lines = [store.read("measurements", k).facts["line"] for k in store.keys("measurements")]
+    (own,) = (
+        line
+        for line in lines
+        if line["protocol"] == "toy-replays"
+        and store.read("runs", line["run_id"]).facts["line"]["method"] == "troubled"
+    )
+    return own
+
+
 @pytest.mark.parametrize(
     ("what", "note"), [("diverge", "no finite logits"), ("change", "no finite logits")]
 )
@@ -271,13 +283,7 @@ def test_a_replay_that_leaves_no_logits_gives_an_estimate_without_a_value(store,
 
     assert ran(*words) == 0
 
-    lines = [store.read("measurements", k).facts["line"] for k in store.keys("measurements")]
-    (own,) = (
-        line
-        for line in lines
-        if line["protocol"] == "toy-replays"
-        and store.read("runs", line["run_id"]).facts["line"]["method"] == "troubled"
-    )
+    own = replays_measured(store)
     assert own["estimates"]["sum"]["value"] is None
     assert note in own["estimates"]["sum"]["note"]
     assert own["pool"]["size"] == 4
@@ -292,6 +298,9 @@ def test_a_method_that_raises_on_replays_alone_has_no_failed_run(store, capsys):
     assert not store.keys("failures")
     methods = [store.read("runs", k).facts["line"]["method"] for k in store.keys("runs")]
     assert "troubled" in methods
+    note = replays_measured(store)["estimates"]["sum"]["note"]
+    assert note.startswith("troubled · pool model ")
+    assert "no such luck" in note
 
 
 def test_processes_give_the_same_pool(store, made, tmp_path, monkeypatch):
