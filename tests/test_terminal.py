@@ -14,7 +14,8 @@ import pytest
 from harness.commands.progress import Progress
 from harness.plugins.catalog import load_catalog
 from harness.records.store import Store
-from harness.runs.plan import make_plan
+from harness.runs.audit import Audit
+from harness.runs.plan import Problem, make_plan
 from harness.specs.scenario import Replicate
 from harness.terminal import one_line
 
@@ -251,7 +252,9 @@ def test_progress_is_shown_only_on_a_capable_terminal(
     monkeypatch.setattr(sys, "stderr", Screen(terminal))
     catalog = load_catalog(["tiny_plugin.py"])
     tiny = catalog.scenarios["tiny"]
-    plan = make_plan([(tiny, [Replicate(0, 0)], [])], catalog, {tiny.dataset: "data"})
+    plan = make_plan(
+        [Problem(tiny, [Replicate(0, 0)], [], Audit(()))], catalog, {tiny.dataset: "data"}
+    )
 
     with Progress(plan, 1).showing(plan):
         pass

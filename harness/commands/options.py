@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.specs.pool_size import pool_size
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,12 @@ def _seconds(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected seconds above 0; got {text!r}")
     return value
+
+
+def _pool_size(text: str) -> int:
+    from harness.specs.pool_size import pool_size  # noqa: PLC0415 - --help imports no specs
+
+    return pool_size(text)
 
 
 STORE = argument(
@@ -170,6 +175,6 @@ POOL = argument(
     "another even number (default: the scenario's number, or standard if it has none and a "
     "protocol needs a pool)",
     metavar="SIZE",
-    type=pool_size,
+    type=_pool_size,
     default=0,
 )

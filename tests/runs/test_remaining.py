@@ -131,7 +131,7 @@ def test_measure_leaves_out_a_run_whose_logits_have_changed(unlearn, finished):
 
     assert status == 0
     assert "finetune · tiny · seed 0: left out: it was not made from the logits" in err
-    assert "measured 4 of 20" in out
+    assert "measured 4 of 24" in out
 
 
 PROTOCOL = """
