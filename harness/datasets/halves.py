@@ -46,18 +46,10 @@ def split_of_half(scenario: Scenario, half: int, labels: Tensor) -> Split:
     It forgets the audit samples that the model was trained on. Nothing is held out or tested.
     Raises UserError if that leaves nothing to forget or to retain.
     """
-    own = half_rows(len(labels), half)
-    audited = torch.isin(own, audit_rows(scenario, labels))
-    forget, retain = own[audited], own[~audited]
-    if not len(forget) or not len(retain):
-        raise UserError(
-            f"scenario {scenario.name!r}: pool model {half + 1} is trained on {len(own)} samples, "
-            f"of which its forget rule selects {len(forget)}; a replay needs at least 1, and "
-            f"another one to retain"
-        )
+    forget, retain = _divided(scenario, half, len(labels), audit_rows(scenario, labels))
     access = stream(half, "pool/access")
     visible = draw_share(retain, scenario.retain_access, access)
-    nothing = own[:0]
+    nothing = forget[:0]
     return Split(forget, retain, visible, nothing, nothing, nothing)
 
 
@@ -74,5 +66,20 @@ def states(scenario: Scenario, labels: Tensor, size: int) -> Tensor:
 
 def require_replays(scenario: Scenario, labels: Tensor, size: int) -> None:
     """Raises UserError unless each model of a pool has samples to forget and to retain."""
+    audited = audit_rows(scenario, labels)
     for half in range(size):
-        split_of_half(scenario, half, labels)
+        _divided(scenario, half, len(labels), audited)
+
+
+def _divided(scenario: Scenario, half: int, n: int, audited: Tensor) -> tuple[Tensor, Tensor]:
+    """What a method forgets and retains on this model; raises UserError if either is nothing."""
+    own = half_rows(n, half)
+    chosen = torch.isin(own, audited)
+    forget, retain = own[chosen], own[~chosen]
+    if not len(forget) or not len(retain):
+        raise UserError(
+            f"scenario {scenario.name!r}: pool model {half + 1} is trained on {len(own)} samples, "
+            f"of which its forget rule selects {len(forget)}; a replay needs at least 1, and "
+            f"another one to retain"
+        )
+    return forget, retain

@@ -12,7 +12,7 @@ from harness.attacks.rmia import amun, log_ratio
 from harness.attacks.signals import log_probability
 from harness.plugins.hookspecs import hookimpl
 from harness.protocols.estimates import delong, equivalence, tpr_at_fpr
-from harness.protocols.pooled import Sides, pooled, sides_of
+from harness.protocols.pooled import pooled, sides_of
 from harness.protocols.score_summaries import summarise_scores
 from harness.specs.evidence import Evidence
 from harness.specs.protocol import POOL, Estimate, Metric, Protocol
@@ -89,7 +89,7 @@ def measure(evidence: Evidence) -> dict[str, Estimate]:
 
 def summarise(evidence: Evidence) -> ScoreSummary:
     """The log-ratios of forget set and non-members."""
-    scores: Sides = sides_of(evidence, _log_ratios(evidence))
+    scores = sides_of(evidence, _log_ratios(evidence))
     return summarise_scores(scores.forget, scores.nonmembers, *RANGE)
 
 
